@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/kqueue`, and the file operations of a kqueue.
+//!
+//! The `kernel` crate's misc devices have neither poll nor flush, nor an owner that keeps the
+//! module while a file is open; so this is our own.
+
+use crate::{
+    bindings,
+    filetable::FileTable,
+    filter, kevent,
+    limits::UserRef,
+    probe::Armed,
+    queue::Kqueue,
+    uapi::*,
+    wrap::{files::FilesId, uaccess},
+};
+use core::ptr::{self, NonNull};
+use kernel::{
+    alloc::{flags::GFP_KERNEL, KBox},
+    c_str,
+    error::{from_err_ptr, to_result},
+    ffi::{c_int, c_long, c_uint, c_ulong},
+    fs::{file::FileDescriptorReservation, File},
+    ioctl,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+    transmute::FromBytes,
+    types::{ForeignOwnable, Opaque},
+    uaccess::{UserPtr, UserSlice},
+};
+
+/// What a file of ours has as its private data.
+struct OpenKqueue {
+    kq: Arc<Kqueue>,
+    _armed: Armed,
+}
+
+impl OpenKqueue {
+    /// A kqueue for the current process. `ENOMEM`, and what arming the probes says. May sleep.
+    fn new() -> Result<KBox<Self>> {
+        let armed = Armed::new()?;
+        let user = UserRef::current()?;
+        let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user))?;
+        KBox::new(
+            Self {
+                kq: kq.clone(),
+                _armed: armed,
+            },
+            GFP_KERNEL,
+        )
+        .map_err(|_| {
+            FileTable::remove_kqueue(&kq);
+            kq.close();
+            ENOMEM
+        })
+    }
+
+    /// The last descriptor in the owner's table is closed, or the file is released. May be called
+    /// more than once. Process context, may sleep.
+    fn close(&self) {
+        FileTable::remove_kqueue(&self.kq);
+        self.kq.close();
+    }
+
+    /// The kqueue, for its owner. `EBADF`.
+    fn get(&self) -> Result<&Arc<Kqueue>> {
+        if self.kq.table().id() != FilesId::current() {
+            return Err(EBADF);
+        }
+        Ok(&self.kq)
+    }
+}
+
+static FOPS: SyncFops = SyncFops(bindings::file_operations {
+    owner: crate::THIS_MODULE.as_ptr(),
+    open: Some(open),
+    flush: Some(flush),
+    release: Some(release),
+    unlocked_ioctl: Some(ioctl),
+    poll: Some(poll),
+    ..pin_init::zeroed()
+});
+
+struct SyncFops(bindings::file_operations);
+
+// SAFETY: It is never written.
+unsafe impl Sync for SyncFops {}
+
+/// Whether `file` is a kqueue, by its address only.
+///
+/// # Safety
+///
+/// `file` is a live file.
+unsafe fn is_kqueue(file: *mut bindings::file) -> bool {
+    // SAFETY: By this function's requirements; `f_op` does not change once a file is open.
+    ptr::eq(unsafe { (*file).f_op }, &FOPS.0)
+}
+
+/// What `file` has as its private data.
+///
+/// # Safety
+///
+/// `file` is an open kqueue, and stays so for `'a`.
+unsafe fn private<'a>(file: *mut bindings::file) -> &'a OpenKqueue {
+    // SAFETY: By this function's requirements: `open` or `create` put it there, and `release` takes
+    // it.
+    unsafe { <KBox<OpenKqueue> as ForeignOwnable>::borrow((*file).private_data) }
+}
+
+/// Whether `file`, which is in the current task's table, is a kqueue of another process: one that
+/// was copied there by fork(2). Any context.
+pub(crate) fn is_inherited(file: *mut bindings::file) -> bool {
+    // SAFETY: The files in the table of a task that is not exiting are alive.
+    unsafe { is_kqueue(file) && private(file).get().is_err() }
+}
+
+/// # Safety
+///
+/// Called by the kernel for a file that is being opened.
+unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: By this function's requirements.
+    let ret = unsafe { bindings::generic_file_open(inode, file) };
+    if ret != 0 {
+        return ret;
+    }
+    match OpenKqueue::new() {
+        Ok(open) => {
+            // SAFETY: The file is ours while it is being opened.
+            unsafe { (*file).private_data = open.into_foreign() };
+            0
+        }
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Called for each descriptor that is closed, in whichever table.
+///
+/// # Safety
+///
+/// Called by the kernel for an open kqueue and a live table.
+unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) -> c_int {
+    // SAFETY: By this function's requirements.
+    let open = unsafe { private(file) };
+    let files = FilesId::of(id.cast());
+    if open.kq.table().id() == files {
+        // SAFETY: The table is alive. What is found is compared by its address.
+        let last = unsafe { files.is_dying() || files.find(0, |other| other == file).is_none() };
+        if last {
+            open.close();
+        }
+    }
+    0
+}
+
+/// # Safety
+///
+/// Called by the kernel when the last reference to an open kqueue goes.
+unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: `open` or `create` put it there, and this is called once, last.
+    let open = unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign((*file).private_data) };
+    open.close();
+    0
+}
+
+/// # Safety
+///
+/// Called by the kernel for an open kqueue; `table` is null or a poll table.
+unsafe extern "C" fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
+    // SAFETY: By this function's requirements.
+    let open = unsafe { private(file) };
+    // SAFETY: The table is the one this was called with; the kqueue lives as long as its file.
+    unsafe {
+        open.kq
+            .pollers()
+            .poll_wait(File::from_raw_file(file), table)
+    };
+    let queue = open.kq.queue().lock();
+    if queue.is_closed() {
+        bindings::KQ_POLLERR
+    } else if queue.count() != 0 {
+        bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM
+    } else {
+        0
+    }
+}
+
+const KEVENT: u32 = ioctl::_IOW::<KqueueKevent>(bindings::KQUEUE_IOC_MAGIC as u32, 0);
+const CREATE: u32 = ioctl::_IOW::<KqueueCreate>(bindings::KQUEUE_IOC_MAGIC as u32, 1);
+const BYNAME: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 2);
+const BYFILTER: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 3);
+
+/// # Safety
+///
+/// Called by the kernel for an open kqueue.
+unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+    // SAFETY: By this function's requirements.
+    let open = unsafe { private(file) };
+    match do_ioctl(open, cmd, arg) {
+        Ok(ret) => ret as c_long,
+        Err(e) => e.to_errno() as c_long,
+    }
+}
+
+fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize) -> Result<usize> {
+    let kq = open.get()?;
+    match cmd {
+        KEVENT => kevent::kevent(kq, &uaccess::read(arg)?),
+        BYNAME => {
+            let km: KfilterMapping = uaccess::read(arg)?;
+            // One more than a name may have, to see one that has more.
+            let mut buf = [0; bindings::KFILTER_MAXNAME as usize + 1];
+            let name = UserSlice::new(UserPtr::from_addr(km.name as usize), buf.len())
+                .reader()
+                .strcpy_into_buf(&mut buf)?;
+            if name.to_bytes_with_nul().len() > bindings::KFILTER_MAXNAME as usize {
+                return Err(errno(bindings::ENAMETOOLONG));
+            }
+            let filter = filter::by_name(name).ok_or(ENOENT)?;
+            let at = arg + core::mem::offset_of!(KfilterMapping, filter);
+            uaccess::write(at, &filter)?;
+            Ok(0)
+        }
+        BYFILTER => {
+            let km: KfilterMapping = uaccess::read(arg)?;
+            filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
+            Ok(0)
+        }
+        _ if is_larger(cmd, KEVENT) => kevent::kevent(kq, &read_larger(cmd, arg)?),
+        _ if cmd == CREATE || is_larger(cmd, CREATE) => create(&read_larger(cmd, arg)?),
+        _ => Err(ENOTTY),
+    }
+}
+
+/// Whether `cmd` is `ours` with a structure that has grown since.
+fn is_larger(cmd: u32, ours: u32) -> bool {
+    const SIZE: u32 = bindings::_IOC_SIZEMASK << bindings::_IOC_SIZESHIFT;
+    cmd & !SIZE == ours & !SIZE && ioctl::_IOC_SIZE(cmd) > ioctl::_IOC_SIZE(ours)
+}
+
+/// Reads a `T` that the program may know with more fields behind. `E2BIG` where these are not
+/// zero: it wants something that we do not know. `EFAULT`. May sleep.
+fn read_larger<T: FromBytes>(cmd: u32, arg: usize) -> Result<T> {
+    let value = uaccess::read(arg)?;
+    for at in size_of::<T>()..ioctl::_IOC_SIZE(cmd) {
+        if uaccess::read::<u8>(arg + at)? != 0 {
+            return Err(E2BIG);
+        }
+    }
+    Ok(value)
+}
+
+/// KQUEUE_IOC_CREATE: the descriptor of a new kqueue. `EINVAL`, `EMFILE`, `ENFILE`, `ENOMEM`.
+fn create(args: &KqueueCreate) -> Result<usize> {
+    if args.flags & !(bindings::KQUEUE_CLOEXEC as u32) != 0 || args.reserved != [0; 2] {
+        return Err(EINVAL);
+    }
+    match args.flavour as i32 {
+        bindings::KQUEUE_FLAVOUR_OPENBSD => {}
+        bindings::KQUEUE_FLAVOUR_FREEBSD
+        | bindings::KQUEUE_FLAVOUR_NETBSD
+        | bindings::KQUEUE_FLAVOUR_MACOS => return Err(errno(bindings::EOPNOTSUPP)),
+        _ => return Err(EINVAL),
+    }
+    let cloexec = if args.flags & bindings::KQUEUE_CLOEXEC as u32 != 0 {
+        bindings::O_CLOEXEC
+    } else {
+        0
+    };
+    let fd = FileDescriptorReservation::get_unused_fd_flags(cloexec)?;
+    let open = OpenKqueue::new()?.into_foreign();
+    // SAFETY: The operations are static, and what they expect as private data is passed.
+    let file = unsafe {
+        bindings::kq_anon_file(
+            c_str!("[kqueue]").as_char_ptr(),
+            &FOPS.0,
+            open,
+            bindings::O_RDWR as c_int,
+        )
+    };
+    let file = match from_err_ptr(file) {
+        Ok(file) => file,
+        Err(e) => {
+            // SAFETY: No file has it: it is ours again.
+            unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign(open) }.close();
+            return Err(e);
+        }
+    };
+    let ret = fd.reserved_fd() as usize;
+    // SAFETY: A new file, whose only reference is passed on.
+    fd.fd_install(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast::<File>())) });
+    Ok(ret)
+}
+
+/// The registered device.
+///
+/// # Invariants
+///
+/// The device is registered.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Device {
+    #[pin]
+    misc: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: A device may be deregistered by any thread.
+unsafe impl Send for Device {}
+// SAFETY: There is nothing to be done with a reference.
+unsafe impl Sync for Device {}
+
+impl Device {
+    /// Registers `/dev/kqueue`. From then on programs come in. May sleep.
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Registered, or else there is no `Self`.
+            misc <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
+                let misc = bindings::miscdevice {
+                    minor: bindings::MISC_DYNAMIC_MINOR as c_int,
+                    name: kernel::str::as_char_ptr_in_const_context(c_str!("kqueue")),
+                    fops: &FOPS.0,
+                    mode: 0o666,
+                    ..pin_init::zeroed()
+                };
+                // SAFETY: `slot` is valid for writes, and pinned until `drop` deregisters.
+                unsafe { slot.write(misc) };
+                // SAFETY: As above.
+                to_result(unsafe { bindings::misc_register(slot) })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Device {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: It is registered by the type invariants.
+        unsafe { bindings::misc_deregister(self.misc.get()) };
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `EVFILT_EXCEPT`: out-of-band data on a socket, a packet-mode change on a pseudo-terminal
+//! (OpenBSD). `EVFILT_EMPTY`: all that was sent is gone (FreeBSD). Both are for these files only.
+
+use super::{
+    file::{Kind, OnFile, POLLPRI},
+    Filterops, Found, Request, Scratch,
+};
+use crate::{
+    bindings,
+    uapi::NOTE_OOB,
+    wrap::{poll::poll_now, socket::Socket, tty::Tty},
+};
+use kernel::{fs::File, prelude::*};
+
+/// kqfilter for `EVFILT_EXCEPT`.
+pub(super) fn except(file: &File) -> Result<&'static Filterops> {
+    if Socket::of(file).is_some() || Tty::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<OutOfBand>>())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// kqfilter for `EVFILT_EMPTY`.
+pub(super) fn empty(file: &File) -> Result<&'static Filterops> {
+    if Socket::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<SendQueueEmpty>>())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+struct OutOfBand;
+
+impl Kind for OutOfBand {
+    const POLL_EVENTS: u32 = POLLPRI;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let poll = poll_now(file);
+        let eof = poll & bindings::KQ_POLLHUP != 0 && Socket::of(file).is_none();
+        let oob = poll & POLLPRI != 0 && request.sfflags & NOTE_OOB != 0;
+        (oob || eof).then_some(Found {
+            data: i64::from(oob),
+            fflags: if oob { NOTE_OOB } else { 0 },
+            eof,
+        })
+    }
+}
+
+struct SendQueueEmpty;
+
+impl Kind for SendQueueEmpty {
+    const POLL_EVENTS: u32 = bindings::KQ_POLLOUT | bindings::KQ_POLLWRNORM;
+
+    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let sock = Socket::of(file)?;
+        let st = sock.state()?;
+        if sock.unsent() != 0 {
+            // Only a writer that waits is told of what the peer has taken. Ask, and look again:
+            // what it took before we asked is not told.
+            sock.want_space();
+            if sock.unsent() != 0 {
+                return None;
+            }
+        }
+        Some(Found {
+            data: 0,
+            fflags: st.error(),
+            eof: st.write_shut(),
+        })
+    }
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `EVFILT_READ` and `EVFILT_WRITE` on files that can be polled, and on those that are always
+//! ready.
+//!
+//! What tells a change is the same for all: the file's wait queues. What the condition is, and how
+//! many bytes there are, each kind of file says in its own way: a [`Kind`].
+
+use super::{Filter, Filterops, Found, Request, Scratch, Touched};
+use crate::{
+    bindings,
+    knote::Knote,
+    uapi::*,
+    wrap::{
+        files::{fionread, FileKind},
+        pipe::Pipe,
+        poll::{poll_now, PollHook},
+        socket::Socket,
+        tty::Tty,
+    },
+};
+use core::marker::PhantomData;
+use kernel::{fs::File, prelude::*};
+
+const POLLIN: u32 = bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM;
+const POLLOUT: u32 = bindings::KQ_POLLOUT | bindings::KQ_POLLWRNORM;
+const POLLERR: u32 = bindings::KQ_POLLERR;
+const POLLHUP: u32 = bindings::KQ_POLLHUP;
+const POLLRDHUP: u32 = bindings::KQ_POLLRDHUP;
+pub(super) const POLLPRI: u32 = bindings::KQ_POLLPRI;
+
+/// A condition of a kind of file that its wait queues tell of.
+pub(super) trait Kind: 'static {
+    /// Poll events that may change the condition.
+    const POLL_EVENTS: u32;
+
+    /// Whether it holds. Process context, may sleep.
+    fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found>;
+}
+
+/// The filter for a [`Kind`].
+pub(super) struct OnFile<K: Kind>(PhantomData<K>);
+
+impl<K: Kind> Filter for OnFile<K> {
+    type Hook = PollHook;
+
+    const EVALUATED: bool = true;
+    const POLL_EVENTS: u32 = K::POLL_EVENTS | POLLERR | POLLHUP;
+
+    fn attach(kn: &Knote, hook: &PollHook) -> Result<bool> {
+        let file = kn.file().ok_or(EBADF)?;
+        // SAFETY: The core calls `attach` once, with the knote's own hook, and `detach` before the
+        // knote goes. The knote holds the file as long as it lives.
+        unsafe { hook.attach(kn, file, Self::POLL_EVENTS) }?;
+        Ok(K::found(file, &kn.request(), None).is_some())
+    }
+
+    fn detach(_kn: &Knote, hook: &PollHook) {
+        hook.detach();
+    }
+
+    fn event(
+        kn: &Knote,
+        _hook: &PollHook,
+        request: &Request,
+        scratch: Option<Scratch>,
+    ) -> Option<Found> {
+        K::found(kn.file()?, request, scratch)
+    }
+
+    fn touch(kn: &Knote, hook: &PollHook, kev: &Kevent) -> Result<Touched> {
+        if kev.flags & EV_ADD != 0 {
+            kn.with_state(|st| {
+                st.sfflags = kev.fflags;
+                st.sdata = kev.data;
+            });
+        }
+        Ok(match Self::event(kn, hook, &kn.request(), None) {
+            Some(_) => Touched::Active,
+            None => Touched::Inactive,
+        })
+    }
+}
+
+/// The low-water mark that a request sets, else `default`.
+fn low_water(request: &Request, default: i64) -> i64 {
+    if request.sfflags & NOTE_LOWAT != 0 {
+        request.sdata
+    } else {
+        default
+    }
+}
+
+/// kqfilter for `EVFILT_READ`.
+pub(super) fn read(file: &File) -> Result<&'static Filterops> {
+    if Socket::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<SocketRead>>())
+    } else if Pipe::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<PipeRead>>())
+    } else if file.can_poll() {
+        Ok(Filterops::of::<OnFile<PollRead>>())
+    } else {
+        seltrue(file)
+    }
+}
+
+/// kqfilter for `EVFILT_WRITE`.
+pub(super) fn write(file: &File) -> Result<&'static Filterops> {
+    if Socket::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<SocketWrite>>())
+    } else if Pipe::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<PipeWrite>>())
+    } else if Tty::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<TtyWrite>>())
+    } else if file.can_poll() {
+        Ok(Filterops::of::<OnFile<PollWrite>>())
+    } else {
+        seltrue(file)
+    }
+}
+
+/// seltrue_kqfilter: a device that cannot be polled is always ready. Regular files and directories
+/// have conditions of their own, which are not in this module yet.
+fn seltrue(file: &File) -> Result<&'static Filterops> {
+    match file.file_type() {
+        bindings::S_IFREG | bindings::S_IFDIR => Err(errno(bindings::EOPNOTSUPP)),
+        _ => Ok(Filterops::of::<OnFile<Always>>()),
+    }
+}
+
+struct SocketRead;
+
+impl Kind for SocketRead {
+    const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let sock = Socket::of(file)?;
+        let st = sock.state()?;
+        if st.is_listening() {
+            let data = sock.backlog();
+            return (data > 0).then_some(Found {
+                data,
+                ..Found::default()
+            });
+        }
+        // The end and the error first: what came before them is then counted.
+        let (eof, error) = (st.read_shut(), st.error());
+        let readable = sock.readable();
+        let active = match readable {
+            Some(bytes) if st.is_stream() => bytes >= low_water(request, st.rcvlowat()).max(1),
+            // A datagram may be empty, so that its size does not tell whether it is there.
+            _ => poll_now(file) & POLLIN != 0 && (st.is_connected() || !st.is_connection()),
+        };
+        (active || eof || error != 0).then_some(Found {
+            data: readable.unwrap_or(i64::from(active)),
+            fflags: error,
+            eof,
+        })
+    }
+}
+
+struct SocketWrite;
+
+impl Kind for SocketWrite {
+    const POLL_EVENTS: u32 = POLLOUT;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let sock = Socket::of(file)?;
+        let st = sock.state()?;
+        if st.is_listening() {
+            return None;
+        }
+        let (eof, error) = (st.write_shut(), st.error());
+        // Asking is also what makes a full socket tell when it has room.
+        let mut active = poll_now(file) & POLLOUT != 0;
+        if st.is_connection() && !st.is_connected() {
+            active = false;
+        }
+        if active && request.sfflags & NOTE_LOWAT != 0 && sock.room() < request.sdata {
+            sock.want_space();
+            active = sock.room() >= request.sdata;
+        }
+        (active || eof || error != 0).then(|| Found {
+            data: sock.room(),
+            fflags: error,
+            eof,
+        })
+    }
+}
+
+struct PipeRead;
+
+impl Kind for PipeRead {
+    const POLL_EVENTS: u32 = POLLIN;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let pipe = Pipe::of(file)?;
+        // POLLERR: this is a pipe's other end, and there is no reader.
+        let poll = poll_now(file);
+        let eof = poll & (POLLHUP | POLLERR) != 0;
+        if poll & POLLIN == 0 && !eof {
+            return None;
+        }
+        let data = pipe.bytes();
+        (eof || data >= low_water(request, 1)).then_some(Found {
+            data,
+            fflags: 0,
+            eof,
+        })
+    }
+}
+
+struct PipeWrite;
+
+impl Kind for PipeWrite {
+    const POLL_EVENTS: u32 = POLLOUT;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let pipe = Pipe::of(file)?;
+        let poll = poll_now(file);
+        let eof = poll & POLLERR != 0;
+        if poll & POLLOUT == 0 && !eof {
+            return None;
+        }
+        let data = pipe.room();
+        (eof || data >= low_water(request, 1)).then_some(Found {
+            data,
+            fflags: 0,
+            eof,
+        })
+    }
+}
+
+struct TtyWrite;
+
+impl Kind for TtyWrite {
+    const POLL_EVENTS: u32 = POLLOUT;
+
+    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let poll = poll_now(file);
+        let eof = poll & (POLLHUP | POLLERR) != 0;
+        let data = Tty::of(file)?.room();
+        let active = poll & POLLOUT != 0 && data >= low_water(request, 0);
+        (active || eof).then_some(Found {
+            data,
+            fflags: 0,
+            eof,
+        })
+    }
+}
+
+/// Any other file: its own poll says it.
+struct PollRead;
+
+impl Kind for PollRead {
+    const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
+
+    fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
+        let poll = poll_now(file);
+        let eof = poll & (POLLHUP | POLLRDHUP) != 0;
+        let active = poll & (POLLIN | POLLERR) != 0;
+        if !active && !eof {
+            return None;
+        }
+        // The count can be had only where an event is to be written.
+        let bytes = scratch.and_then(|to| fionread(file, to.addr()));
+        if let Some(bytes) = bytes {
+            if !eof && i64::from(bytes) < low_water(request, 0) {
+                return None;
+            }
+        }
+        Some(Found {
+            data: bytes.map_or(i64::from(active), i64::from),
+            fflags: 0,
+            eof,
+        })
+    }
+}
+
+struct PollWrite;
+
+impl Kind for PollWrite {
+    const POLL_EVENTS: u32 = POLLOUT;
+
+    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let poll = poll_now(file);
+        let eof = poll & POLLHUP != 0;
+        let active = poll & (POLLOUT | POLLERR) != 0;
+        (active || eof).then_some(Found {
+            data: i64::from(active),
+            fflags: 0,
+            eof,
+        })
+    }
+}
+
+/// seltrue: nothing tells, and nothing needs to.
+struct Always;
+
+impl Kind for Always {
+    const POLL_EVENTS: u32 = 0;
+
+    fn found(_file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        Some(Found::default())
+    }
+}

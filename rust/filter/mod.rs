@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Filters: what a knote watches, and how.
+//!
+//! The core knows no filter by name. It finds one in the table below by its number, and from then
+//! on has a [`Filterops`], the operators of one kind of object: `EVFILT_READ` on a socket and on a
+//! pipe are two. A filter is written against the trait [`Filter`]; [`Filterops::of`] makes the
+//! table of operators from it. The contract follows XNU's `event_private.h` and FreeBSD's
+//! kqueue(9).
+
+use crate::{
+    bindings,
+    knote::{Knote, KnoteState},
+    uapi::{errno, Kevent},
+    wrap::uaccess,
+};
+use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit};
+use kernel::{c_str, fs::File, prelude::*};
+
+mod except;
+mod file;
+mod user;
+
+/// What a knote asks of its filter: the `fflags` and `data` of the latest change.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) sfflags: u32,
+    pub(crate) sdata: i64,
+}
+
+/// What a filter found: the condition holds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Found {
+    pub(crate) data: i64,
+    pub(crate) fflags: u32,
+    /// Report `EV_EOF`.
+    pub(crate) eof: bool,
+}
+
+/// User memory that an event is about to be written to, and which may be written over before.
+#[derive(Clone, Copy)]
+pub(crate) struct Scratch(usize);
+
+impl Scratch {
+    /// The place of an event in the event list; `addr` is a user address, checked by its use.
+    pub(crate) fn new(addr: usize) -> Self {
+        Self(addr)
+    }
+
+    /// The address.
+    pub(crate) fn addr(self) -> usize {
+        self.0
+    }
+}
+
+/// What a change did to a knote.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// The knote is active now.
+    Active,
+    /// It is not, whatever it was.
+    Inactive,
+}
+
+/// A filter on one kind of object. `kn` is the knote, `hook` the filter's own part of it.
+///
+/// The operators of one knote may run on several CPUs at once, except that `attach`, `touch` and
+/// `detach` exclude each other, `attach` comes first, and nothing follows `detach` but what was
+/// under way then and the drop of the hook. None may be called with a lock held that
+/// [`Knote::activate`] is called under.
+pub(crate) trait Filter: 'static {
+    /// kn_hook: what the filter keeps in a knote. Made before `attach`, pinned with the knote.
+    type Hook: Default + Send + Sync + 'static;
+
+    /// Whether [`Self::event`] is asked, when an event is about to be delivered, if its condition
+    /// still holds. If not, [`Self::process`] decides from the knote's own state.
+    const EVALUATED: bool;
+
+    /// Poll events that concern the filter, for those on wait queues.
+    const POLL_EVENTS: u32 = 0;
+
+    /// f_attach: hooks the knote to its object. Whether the condition holds already; an errno, and
+    /// nothing is hooked. Process context, may sleep; under the kqueue's change lock.
+    fn attach(kn: &Knote, hook: &Self::Hook) -> Result<bool>;
+
+    /// f_detach: unhooks. When it returns, the filter does not touch the knote any more.
+    ///
+    /// Must not sleep: it also runs when a descriptor is closed, with preemption off. Locks that
+    /// are taken where [`Knote::activate`] is called may be taken.
+    fn detach(kn: &Knote, hook: &Self::Hook);
+
+    /// f_event with no hint: does the condition hold? Process context, may sleep, no lock held.
+    /// `scratch` is there when an event is to be delivered.
+    fn event(
+        _kn: &Knote,
+        _hook: &Self::Hook,
+        _request: &Request,
+        _scratch: Option<Scratch>,
+    ) -> Option<Found> {
+        None
+    }
+
+    /// f_touch: a change, `kev`, to the registration, with or without `EV_ADD`. An errno, and
+    /// nothing has changed. Process context, may sleep; under the kqueue's change lock.
+    fn touch(kn: &Knote, hook: &Self::Hook, kev: &Kevent) -> Result<Touched>;
+
+    /// f_process: about to be delivered. Fills what the core cannot know of `kev` and clears what
+    /// `EV_CLEAR` clears; false if there is nothing to deliver. Under the kqueue's lock, atomic.
+    fn process(_kn: &Knote, _hook: &Self::Hook, _st: &mut KnoteState, _kev: &mut Kevent) -> bool {
+        false
+    }
+
+    /// Takes back what `process` cleared when it filled `kev`, which could not be delivered. What
+    /// has happened since is kept. Under the kqueue's lock, atomic.
+    fn unprocess(_kn: &Knote, _hook: &Self::Hook, _st: &mut KnoteState, _kev: &Kevent) {}
+}
+
+/// The words of a knote that are its filter's.
+const HOOK_WORDS: usize = 7;
+
+/// Room for any [`Filter::Hook`].
+#[repr(transparent)]
+pub(crate) struct HookSpace(UnsafeCell<[MaybeUninit<usize>; HOOK_WORDS]>);
+
+// SAFETY: It holds a `Filter::Hook`, which is `Send`.
+unsafe impl Send for HookSpace {}
+// SAFETY: It holds a `Filter::Hook`, which is `Sync`.
+unsafe impl Sync for HookSpace {}
+
+impl HookSpace {
+    /// # Safety
+    ///
+    /// The space holds an `F::Hook`.
+    unsafe fn get<F: Filter>(&self) -> &F::Hook {
+        // SAFETY: By this function's requirements; it is not moved while it is borrowed.
+        unsafe { &*self.0.get().cast() }
+    }
+}
+
+/// struct filterops: the operators of a [`Filter`].
+///
+/// # Invariants
+///
+/// All functions are of the same `Filter`, and `new_hook` makes the hook that the others expect.
+pub(crate) struct Filterops {
+    pub(crate) evaluated: bool,
+    pub(crate) poll_events: u32,
+    new_hook: fn() -> HookSpace,
+    drop_hook: unsafe fn(&mut HookSpace),
+    attach: unsafe fn(&Knote) -> Result<bool>,
+    detach: unsafe fn(&Knote),
+    event: unsafe fn(&Knote, &Request, Option<Scratch>) -> Option<Found>,
+    touch: unsafe fn(&Knote, &Kevent) -> Result<Touched>,
+    process: unsafe fn(&Knote, &mut KnoteState, &mut Kevent) -> bool,
+    unprocess: unsafe fn(&Knote, &mut KnoteState, &Kevent),
+}
+
+struct Operators<F: Filter>(PhantomData<F>);
+
+impl<F: Filter> Operators<F> {
+    // INVARIANT: One filter throughout.
+    const OPS: Filterops = Filterops {
+        evaluated: F::EVALUATED,
+        poll_events: F::POLL_EVENTS,
+        new_hook: Self::new_hook,
+        drop_hook: Self::drop_hook,
+        attach: Self::attach,
+        detach: Self::detach,
+        event: Self::event,
+        touch: Self::touch,
+        process: Self::process,
+        unprocess: Self::unprocess,
+    };
+
+    fn new_hook() -> HookSpace {
+        const {
+            assert!(size_of::<F::Hook>() <= size_of::<HookSpace>());
+            assert!(align_of::<F::Hook>() <= align_of::<HookSpace>());
+        }
+        let space = HookSpace(UnsafeCell::new([MaybeUninit::uninit(); HOOK_WORDS]));
+        // SAFETY: The space is ours, large enough, and aligned.
+        unsafe { space.0.get().cast::<F::Hook>().write(F::Hook::default()) };
+        space
+    }
+
+    /// # Safety
+    ///
+    /// The space holds an `F::Hook`, which is not used after.
+    unsafe fn drop_hook(space: &mut HookSpace) {
+        // SAFETY: By this function's requirements.
+        unsafe { space.0.get().cast::<F::Hook>().drop_in_place() }
+    }
+}
+
+/// An operator of a [`Filter`], given the knote's own hook.
+macro_rules! operator {
+    ($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
+        impl<F: Filter> Operators<F> {
+            #[doc = concat!("[`Filter::", stringify!($name), "`].")]
+            ///
+            /// # Safety
+            ///
+            /// `kn` is a knote with the hook of `F`.
+            unsafe fn $name(kn: &Knote $(, $arg: $ty)*) -> $ret {
+                // SAFETY: By this function's requirements.
+                F::$name(kn, unsafe { kn.hook().get::<F>() } $(, $arg)*)
+            }
+        }
+    };
+}
+
+operator!(attach() -> Result<bool>);
+operator!(detach() -> ());
+operator!(event(request: &Request, scratch: Option<Scratch>) -> Option<Found>);
+operator!(touch(kev: &Kevent) -> Result<Touched>);
+operator!(process(st: &mut KnoteState, kev: &mut Kevent) -> bool);
+operator!(unprocess(st: &mut KnoteState, kev: &Kevent) -> ());
+
+impl Filterops {
+    /// The operators of `F`.
+    pub(crate) const fn of<F: Filter>() -> &'static Self {
+        &Operators::<F>::OPS
+    }
+
+    /// A hook for a knote that is to have these operators.
+    pub(crate) fn new_hook(&self) -> HookSpace {
+        (self.new_hook)()
+    }
+
+    /// Drops a knote's hook.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::new_hook`] of the same operators made it; it is not used after.
+    pub(crate) unsafe fn drop_hook(&self, hook: &mut HookSpace) {
+        // SAFETY: By this function's requirements.
+        unsafe { (self.drop_hook)(hook) }
+    }
+}
+
+/// The operators of a knote, by the names of [`Filter`].
+impl Knote {
+    pub(crate) fn f_attach(&self) -> Result<bool> {
+        // SAFETY: By `Knote`'s invariants the hook is of these operators; so in all of these.
+        unsafe { (self.ops().attach)(self) }
+    }
+
+    pub(crate) fn f_detach(&self) {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().detach)(self) }
+    }
+
+    pub(crate) fn f_event(&self, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().event)(self, request, scratch) }
+    }
+
+    pub(crate) fn f_touch(&self, kev: &Kevent) -> Result<Touched> {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().touch)(self, kev) }
+    }
+
+    pub(crate) fn f_process(&self, st: &mut KnoteState, kev: &mut Kevent) -> bool {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().process)(self, st, kev) }
+    }
+
+    pub(crate) fn f_unprocess(&self, st: &mut KnoteState, kev: &Kevent) {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().unprocess)(self, st, kev) }
+    }
+}
+
+/// Where a filter's operators come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// `ident` is a number of the filter's own.
+    Ident(&'static Filterops),
+    /// `ident` is a descriptor; the operators depend on what is open there. kqfilter of the BSDs.
+    Descriptor(fn(&File) -> Result<&'static Filterops>),
+    /// The number is kept free for what the BSDs have there: `EINVAL`.
+    Reserved,
+    /// Not in this module: `EOPNOTSUPP`.
+    Missing,
+}
+
+/// struct kfilter: a filter that kevent(2) knows.
+pub(crate) struct Kfilter {
+    pub(crate) name: &'static CStr,
+    pub(crate) source: Source,
+}
+
+/// The system's filters; that of number -1 - n at n.
+static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
+    Kfilter {
+        name: c_str!("EVFILT_READ"),
+        source: Source::Descriptor(file::read),
+    },
+    Kfilter {
+        name: c_str!("EVFILT_WRITE"),
+        source: Source::Descriptor(file::write),
+    },
+    Kfilter {
+        name: c_str!("EVFILT_AIO"),
+        source: Source::Reserved,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_VNODE"),
+        source: Source::Missing,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_PROC"),
+        source: Source::Missing,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_SIGNAL"),
+        source: Source::Missing,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_TIMER"),
+        source: Source::Missing,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_DEVICE"),
+        source: Source::Reserved,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_EXCEPT"),
+        source: Source::Descriptor(except::except),
+    },
+    Kfilter {
+        name: c_str!("EVFILT_USER"),
+        source: Source::Ident(user::OPS),
+    },
+    Kfilter {
+        name: c_str!("EVFILT_EMPTY"),
+        source: Source::Descriptor(except::empty),
+    },
+    Kfilter {
+        name: c_str!("EVFILT_PROCDESC"),
+        source: Source::Missing,
+    },
+    Kfilter {
+        name: c_str!("EVFILT_FS"),
+        source: Source::Missing,
+    },
+];
+
+/// kfilter_byfilter: the filter of a number.
+pub(crate) fn by_filter(filter: i32) -> Option<&'static Kfilter> {
+    SYSTEM.get(usize::try_from(-1 - i64::from(filter)).ok()?)
+}
+
+/// kfilter_byname: the number of a filter.
+pub(crate) fn by_name(name: &CStr) -> Option<i32> {
+    let index = SYSTEM.iter().position(|kf| kf.name == name)?;
+    Some(-1 - index as i32)
+}
+
+/// KFILTER_BYFILTER: writes the filter's name to the `len` bytes at `addr`. `ENOENT`,
+/// `ENAMETOOLONG`, `EFAULT`. May sleep.
+pub(crate) fn name_to_user(filter: i32, addr: usize, len: usize) -> Result {
+    let name = by_filter(filter).ok_or(ENOENT)?.name.to_bytes_with_nul();
+    if name.len() > len {
+        return Err(errno(bindings::ENAMETOOLONG));
+    }
+    uaccess::write_array(addr, name)
+}

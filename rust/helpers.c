@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the Rust crate cannot name: macros, inline functions, and structures the
+ * kernel's bindings leave opaque. See helpers.h.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fprobe.h>
+#include <linux/major.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pipe_fs_i.h>
+#include <linux/sched/signal.h>
+#include <linux/security.h>
+#include <linux/tracepoint.h>
+#include <linux/tty.h>
+#include <linux/uaccess.h>
+#include <net/af_unix.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <trace/events/sched.h>
+
+#include "helpers.h"
+
+/* ---- Locks ---- */
+
+void kq_spin_lock_init(spinlock_t *lock, const char *name,
+		       struct lock_class_key *key)
+{
+#ifdef CONFIG_DEBUG_SPINLOCK
+	__raw_spin_lock_init(spinlock_check(lock), name, key, LD_WAIT_CONFIG);
+#else
+	spin_lock_init(lock);
+#endif
+}
+
+unsigned long kq_spin_lock_irqsave(spinlock_t *lock)
+	__acquires(lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+void kq_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+	__releases(lock)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+bool kq_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags)
+{
+	return spin_trylock_irqsave(lock, *flags);
+}
+
+void kq_spin_assert_held(spinlock_t *lock)
+{
+	lockdep_assert_held(lock);
+}
+
+/* ---- Wait queues and polling ---- */
+
+void kq_init_waitqueue_head(struct wait_queue_head *wq, const char *name,
+			    struct lock_class_key *key)
+{
+	__init_waitqueue_head(wq, name, key);
+}
+
+bool kq_waitqueue_active(struct wait_queue_head *wq)
+{
+	return waitqueue_active(wq);
+}
+
+void kq_wake_up_one(struct wait_queue_head *wq)
+{
+	wake_up_interruptible(wq);
+}
+
+void kq_wake_up_all(struct wait_queue_head *wq)
+{
+	wake_up_interruptible_all(wq);
+}
+
+void kq_wake_up_poll(struct wait_queue_head *wq, unsigned int events)
+{
+	wake_up_poll(wq, (__force __poll_t)events);
+}
+
+void kq_poll_wait(struct file *file, struct wait_queue_head *wq,
+		  struct poll_table_struct *pt)
+{
+	poll_wait(file, wq, pt);
+}
+
+unsigned int kq_vfs_poll(struct file *file, struct poll_table_struct *pt)
+{
+	return (__force unsigned int)vfs_poll(file, pt);
+}
+
+void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func)
+{
+	init_waitqueue_func_entry(wait, func);
+	INIT_LIST_HEAD(&wait->entry);
+}
+
+bool kq_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+void kq_cond_resched(void)
+{
+	cond_resched();
+}
+
+/* ---- Deferred work ---- */
+
+void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))
+{
+	init_irq_work(work, func);
+}
+
+void kq_init_delayed_work(struct delayed_work *work,
+			  void (*func)(struct work_struct *))
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs)
+{
+	mod_delayed_work(system_percpu_wq, work, msecs_to_jiffies(msecs));
+}
+
+/* ---- Descriptors ---- */
+
+/* What slot fd holds, to be compared and not used. Takes the RCU read lock. */
+void *kq_files_lookup(struct files_struct *files, unsigned int fd)
+{
+	struct file *file;
+
+	rcu_read_lock();
+	file = files_lookup_fd_raw(files, fd);
+	rcu_read_unlock();
+	return file;
+}
+
+/*
+ * The last user of the table is closing it: its slots keep what was in them
+ * while they are closed one by one, so that they tell nothing any more.
+ */
+bool kq_files_dying(struct files_struct *files)
+{
+	return atomic_read(&files->count) == 0;
+}
+
+bool kq_file_has_poll(struct file *file)
+{
+	return file_can_poll(file);
+}
+
+umode_t kq_file_mode(struct file *file)
+{
+	return file_inode(file)->i_mode;
+}
+
+unsigned int kq_file_rdev_major(struct file *file)
+{
+	return imajor(file_inode(file));
+}
+
+/*
+ * FIONREAD as the program itself would make it. Drivers store its answer in
+ * user memory only, so the caller names four bytes there that are the program's
+ * to lose: the place the event is about to be written to. May sleep.
+ */
+int kq_file_fionread(struct file *file, unsigned long uaddr, int *value)
+{
+	int ret;
+
+	if (!file->f_op->unlocked_ioctl)
+		return -ENOTTY;
+	ret = security_file_ioctl(file, FIONREAD, uaddr);
+	if (ret)
+		return ret;
+	ret = file->f_op->unlocked_ioctl(file, FIONREAD, uaddr);
+	if (ret)
+		return ret < 0 ? ret : -ENOTTY;
+	return get_user(*value, (int __user *)uaddr) ? -EFAULT : 0;
+}
+
+struct file *kq_anon_file(const char *name, const struct file_operations *fops,
+			  void *priv, int flags)
+{
+	return anon_inode_getfile(name, fops, priv, flags);
+}
+
+/* ---- Pipes ---- */
+
+bool kq_file_is_pipe(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	return S_ISFIFO(inode->i_mode) && inode->i_pipe;
+}
+
+/*
+ * The ring may be replaced (F_SETPIPE_SZ), which happens under the mutex and
+ * rd_wait's lock: either keeps it in place. Lengths are read as they are; one
+ * that changes meanwhile makes an event that follows. The file is held by the
+ * caller, and so the pipe.
+ */
+unsigned int kq_pipe_bytes(struct file *file)
+{
+	struct pipe_inode_info *pipe = file_inode(file)->i_pipe;
+	unsigned int head, tail, bytes = 0;
+
+	spin_lock_irq(&pipe->rd_wait.lock);
+	head = READ_ONCE(pipe->head);
+	for (tail = READ_ONCE(pipe->tail); tail != head; tail++)
+		bytes += READ_ONCE(pipe_buf(pipe, tail)->len);
+	spin_unlock_irq(&pipe->rd_wait.lock);
+	return bytes;
+}
+
+unsigned int kq_pipe_room(struct file *file)
+{
+	struct pipe_inode_info *pipe = file_inode(file)->i_pipe;
+	unsigned int used = READ_ONCE(pipe->head) - READ_ONCE(pipe->tail);
+	unsigned int usage = READ_ONCE(pipe->max_usage);
+
+	return used < usage ? (usage - used) * PAGE_SIZE : 0;
+}
+
+/* ---- Terminals ---- */
+
+/*
+ * The caller knows from the device's number that this is one of tty_io.c's
+ * files. The terminal stays while its file is open, hung up or not.
+ */
+unsigned int kq_tty_room(struct file *file)
+{
+	struct tty_file_private *priv = file->private_data;
+
+	return priv ? tty_write_room(priv->tty) : 0;
+}
+
+/* ---- Sockets ---- */
+
+struct socket *kq_sock_from_file(struct file *file)
+{
+	return sock_from_file(file);
+}
+
+/* False where the socket has lost its protocol's part. */
+bool kq_sock_state(struct socket *sock, struct kq_sock_state *st)
+{
+	struct sock *sk = READ_ONCE(sock->sk);
+
+	if (!sk)
+		return false;
+	st->type = sk->sk_type;
+	st->state = smp_load_acquire(&sk->sk_state);
+	st->shutdown = READ_ONCE(sk->sk_shutdown);
+	st->error = READ_ONCE(sk->sk_err);
+	st->rcvlowat = READ_ONCE(sk->sk_rcvlowat);
+	return true;
+}
+
+/* Connections that accept(2) would return. */
+unsigned int kq_sock_backlog(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (sk->sk_family == AF_UNIX)
+		return skb_queue_len_lockless(&sk->sk_receive_queue);
+	return READ_ONCE(sk->sk_ack_backlog);
+}
+
+/*
+ * Bytes that a read would return, of a datagram socket those of the next one;
+ * negative where the protocol does not say. May sleep.
+ */
+int kq_sock_inq(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	int value = 0;
+
+	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
+		return READ_ONCE(unix_sk(sk)->inq_len);
+	if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl)
+		return READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value) ?: value;
+
+	if (sk->sk_type == SOCK_STREAM)
+		return -EOPNOTSUPP;
+	spin_lock_bh(&sk->sk_receive_queue.lock);
+	if (!skb_queue_empty(&sk->sk_receive_queue))
+		value = skb_peek(&sk->sk_receive_queue)->len;
+	spin_unlock_bh(&sk->sk_receive_queue.lock);
+	return value;
+}
+
+/* Bytes not yet taken by the other side or the device. May sleep. */
+int kq_sock_outq(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	int value = 0;
+
+	if (sk->sk_type == SOCK_STREAM && sk->sk_family != AF_UNIX &&
+	    READ_ONCE(sk->sk_prot)->ioctl &&
+	    !READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCOUTQ, &value))
+		return value;
+	return sk_wmem_alloc_get(sk);
+}
+
+int kq_sock_room(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (sk->sk_type == SOCK_STREAM && sk->sk_family != AF_UNIX)
+		return max(sk_stream_wspace(sk), 0);
+	return sock_wspace(sk);
+}
+
+/* Ask to be told when the send buffer shrinks, as a writer that waits does. */
+void kq_sock_want_space(struct socket *sock)
+{
+	set_bit(SOCK_NOSPACE, &sock->flags);
+	/* Pairs with the barrier in tcp_check_space(): the caller looks again. */
+	smp_mb__after_atomic();
+}
+
+/* ---- Probes ---- */
+
+/* In probe.rs. */
+void kq_probe_flush(struct file *file, struct files_struct *files);
+void kq_probe_dup2(struct files_struct *files, struct file *file,
+		   unsigned int fd);
+void kq_probe_fork(struct task_struct *parent, struct task_struct *child);
+
+static int kq_flush_entry(struct fprobe *fp, unsigned long ip,
+			  unsigned long ret_ip, struct ftrace_regs *fregs,
+			  void *data)
+{
+	kq_probe_flush((struct file *)ftrace_regs_get_argument(fregs, 0),
+		       (struct files_struct *)ftrace_regs_get_argument(fregs, 1));
+	return 0;
+}
+
+static int kq_dup2_entry(struct fprobe *fp, unsigned long ip,
+			 unsigned long ret_ip, struct ftrace_regs *fregs,
+			 void *data)
+{
+	kq_probe_dup2((struct files_struct *)ftrace_regs_get_argument(fregs, 0),
+		      (struct file *)ftrace_regs_get_argument(fregs, 1),
+		      ftrace_regs_get_argument(fregs, 2));
+	return 0;
+}
+
+static void kq_fork_probe(void *data, struct task_struct *parent,
+			  struct task_struct *child)
+{
+	kq_probe_fork(parent, child);
+}
+
+static struct fprobe kq_flush_fprobe = { .entry_handler = kq_flush_entry };
+static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
+static struct tracepoint *kq_tp_fork;
+static const char *kq_flush_symbol;
+static bool kq_have_dup2;
+
+static void kq_find_tracepoint(struct tracepoint *tp, void *priv)
+{
+	if (!strcmp(tp->name, "sched_process_fork"))
+		kq_tp_fork = tp;
+}
+
+/*
+ * Arms the probe for closing, on the first of the functions that this kernel
+ * has: every close ends in the first, and calls the second unless the
+ * descriptor is an O_PATH one.
+ */
+static int kq_arm_flush(void)
+{
+	static const char * const symbols[] = {
+		"filp_flush", "locks_remove_posix"
+	};
+	int i, ret = -ENOENT;
+
+	for (i = 0; i < ARRAY_SIZE(symbols); i++) {
+		const char *sym = symbols[i];
+
+		ret = register_fprobe_syms(&kq_flush_fprobe, &sym, 1);
+		if (!ret) {
+			kq_flush_symbol = sym;
+			return 0;
+		}
+	}
+	return ret;
+}
+
+/* Arms all probes: milliseconds, and may sleep. Serialised by probe.rs. */
+int kq_probe_arm(void)
+{
+	static const char *dup2 = "do_dup2";
+	int ret;
+
+	/* The compiler checks the probe's signature against the tracepoint. */
+	check_trace_callback_type_sched_process_fork(kq_fork_probe);
+
+	ret = kq_arm_flush();
+	if (ret)
+		return ret;
+	ret = tracepoint_probe_register(kq_tp_fork, kq_fork_probe, NULL);
+	if (ret) {
+		unregister_fprobe(&kq_flush_fprobe);
+		return ret;
+	}
+	/* Only for dup2(2) of a file over itself: a kernel may do without. */
+	kq_have_dup2 = !register_fprobe_syms(&kq_dup2_fprobe, &dup2, 1);
+	return 0;
+}
+
+void kq_probe_disarm(void)
+{
+	if (kq_have_dup2)
+		unregister_fprobe(&kq_dup2_fprobe);
+	kq_have_dup2 = false;
+	tracepoint_probe_unregister(kq_tp_fork, kq_fork_probe, NULL);
+	unregister_fprobe(&kq_flush_fprobe);
+}
+
+/* Finds what the probes need, and tries them once, so that a load can fail. */
+int kq_probe_init(void)
+{
+	int ret;
+
+	for_each_kernel_tracepoint(kq_find_tracepoint, NULL);
+	if (!kq_tp_fork) {
+		pr_err("kqueue: no tracepoint sched_process_fork in this kernel\n");
+		return -EOPNOTSUPP;
+	}
+	ret = kq_probe_arm();
+	if (ret) {
+		pr_err("kqueue: neither filp_flush nor locks_remove_posix can be probed in this kernel: %d\n",
+		       ret);
+		return -EOPNOTSUPP;
+	}
+	pr_info("kqueue: closes seen at %s%s\n", kq_flush_symbol,
+		kq_have_dup2 ? "" : ", a dup2 of a file over itself not seen");
+	kq_probe_disarm();
+	return 0;
+}
+
+/* After the last disarm: nobody is in a probe when this returns. */
+void kq_probe_exit(void)
+{
+	tracepoint_synchronize_unregister();
+	synchronize_rcu_tasks();
+}
+
+/* ---- Limits ---- */
+
+static unsigned int user_events_max = 1024;
+module_param(user_events_max, uint, 0644);
+MODULE_PARM_DESC(user_events_max, "EVFILT_USER events a process may have");
+
+static unsigned long watches_max;
+module_param(watches_max, ulong, 0644);
+MODULE_PARM_DESC(watches_max,
+		 "Registrations a user may have; by default such that they take 4% of low memory");
+
+unsigned int kq_param_user_events_max(void)
+{
+	return READ_ONCE(user_events_max);
+}
+
+unsigned long kq_param_watches_max(void)
+{
+	return READ_ONCE(watches_max);
+}
+
+void kq_param_init(unsigned long watch_size)
+{
+	struct sysinfo si;
+
+	if (watches_max)
+		return;
+	si_meminfo(&si);
+	watches_max = ((si.totalram - si.totalhigh) / 25 << PAGE_SHIFT) / watch_size;
+}

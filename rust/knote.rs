@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A knote: one registration on one kqueue.
+//!
+//! # Life
+//!
+//! The change lock's holder makes it ([`Knote::new`]), hooks it to its object, and puts it in the
+//! kqueue's index. Whoever takes it out of the index, which one party alone can, ends it:
+//! `EV_DELETE`, the delivery of an `EV_ONESHOT` event, the close of its descriptor, the close of
+//! the kqueue. See [`Kqueue::end`](crate::queue::Kqueue::end).
+//!
+//! # Status
+//!
+//! | status | meaning |
+//! | --- | --- |
+//! | `ACTIVE` | the condition has come to hold since it was last looked at |
+//! | `QUEUED` | on the ready list |
+//! | `DISABLED` | by `EV_DISABLE`, or delivered with `EV_DISPATCH`: not to be queued |
+//! | `INFLUX` | a scan has it in hand, or it is being made: whoever has it queues it when done |
+//! | `DROPPED` | out of the index, or about to be let go: never queued, never delivered |
+//!
+//! `QUEUED` excludes the last three. A knote that is active, and neither disabled, in flux nor
+//! dropped, is queued.
+
+use crate::{
+    filetable::FileTable,
+    filter::{Filterops, HookSpace, Request},
+    index::{Index, Key},
+    queue::{Kqueue, QueueState},
+    uapi::*,
+};
+use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
+    fs::File,
+    list::{impl_list_arc_safe, impl_list_item, ListArc, ListLinks},
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, LockedBy,
+    },
+};
+
+/// kn_status.
+pub(crate) mod status {
+    pub(crate) const ACTIVE: u16 = 1 << 0;
+    pub(crate) const QUEUED: u16 = 1 << 1;
+    pub(crate) const DISABLED: u16 = 1 << 2;
+    pub(crate) const INFLUX: u16 = 1 << 3;
+    pub(crate) const DROPPED: u16 = 1 << 4;
+}
+
+/// The flags of a change that a knote keeps and shows in its events.
+pub(crate) const KEPT_FLAGS: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH | EV_UDATA_SPECIFIC;
+
+/// What of a knote is under its kqueue's queue lock.
+pub(crate) struct KnoteState {
+    /// kn_status: [`status`].
+    pub(crate) status: u16,
+    /// kn_flags: [`KEPT_FLAGS`].
+    pub(crate) flags: u16,
+    /// kn_fflags: the filter's.
+    pub(crate) fflags: u32,
+    /// kn_sfflags: `fflags` of the latest change.
+    pub(crate) sfflags: u32,
+    /// When it was queued, in the kqueue's count of such.
+    pub(crate) seq: u32,
+    /// kn_data: the filter's.
+    pub(crate) data: i64,
+    /// kn_sdata: `data` of the latest change.
+    pub(crate) sdata: i64,
+    /// The right to queue the knote, while it is neither queued, in flux nor dropped.
+    pub(crate) parked: Option<ListArc<Knote>>,
+}
+
+/// One registration.
+///
+/// # Invariants
+///
+/// - `hook` was made by `ops`.
+/// - `next` is `None` when the knote is dropped.
+/// - The knote is counted with `kq.user()`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Knote {
+    /// kn_fop.
+    ops: &'static Filterops,
+    /// kn_kq.
+    kq: Arc<Kqueue>,
+    /// kn_fp: the file behind the descriptor, for filters on one. Held for as long as the knote
+    /// lives, so that the wait queues it hangs on stay.
+    file: Option<ARef<File>>,
+    /// kn_id.
+    ident: usize,
+    /// kn_udata: constant where it is part of the identity, else changed under the change lock.
+    udata: Atomic<usize>,
+    /// kn_filter.
+    filter: i16,
+    udata_specific: bool,
+    /// The next in the same chain of the index, or of a list of such that were taken out.
+    pub(crate) next: LockedBy<Option<Arc<Knote>>, Index>,
+    /// In the ready list.
+    #[pin]
+    links: ListLinks,
+    pub(crate) state: LockedBy<KnoteState, QueueState>,
+    /// kn_hook.
+    hook: HookSpace,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Knote { untracked; }
+}
+impl_list_item! {
+    impl ListItem<0> for Knote { using ListLinks { self.links }; }
+}
+
+impl Knote {
+    /// The size that a registration is accounted with.
+    pub(crate) const SIZE: usize = size_of::<Self>() + size_of::<usize>();
+
+    /// A knote in flux, in no index, hooked to nothing. `ENOMEM`, also where the user has too many
+    /// already. May sleep.
+    pub(crate) fn new(
+        kq: &Arc<Kqueue>,
+        ops: &'static Filterops,
+        file: Option<ARef<File>>,
+        kev: &Kevent,
+    ) -> Result<ListArc<Self>> {
+        kq.user().charge_watch()?;
+        let knote = ListArc::pin_init(
+            pin_init!(Self {
+                // INVARIANT: The hook is of the same operators.
+                ops,
+                hook: ops.new_hook(),
+                kq: kq.clone(),
+                file,
+                ident: kev.ident,
+                udata: Atomic::new(kev.udata),
+                filter: kev.filter,
+                udata_specific: kev.flags & EV_UDATA_SPECIFIC != 0,
+                next: LockedBy::new(kq.index(), None),
+                links <- ListLinks::new(),
+                state: LockedBy::new(
+                    kq.queue(),
+                    KnoteState {
+                        status: status::INFLUX,
+                        flags: kev.flags & KEPT_FLAGS,
+                        fflags: 0,
+                        sfflags: kev.fflags,
+                        seq: 0,
+                        data: 0,
+                        sdata: kev.data,
+                        parked: None,
+                    },
+                ),
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        );
+        if knote.is_err() {
+            kq.user().uncharge_watch();
+        }
+        knote
+    }
+
+    pub(crate) fn ops(&self) -> &'static Filterops {
+        self.ops
+    }
+
+    pub(crate) fn hook(&self) -> &HookSpace {
+        &self.hook
+    }
+
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_deref()
+    }
+
+    pub(crate) fn ident(&self) -> usize {
+        self.ident
+    }
+
+    /// The table of the process that has the kqueue.
+    pub(crate) fn table(&self) -> &FileTable {
+        self.kq.table()
+    }
+
+    /// Poll events that concern the knote.
+    pub(crate) fn poll_events(&self) -> u32 {
+        self.ops.poll_events
+    }
+
+    /// What the knote is found by.
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key {
+            file: self.file(),
+            filter: self.filter,
+            ident: self.ident,
+            udata: self.udata_specific.then(|| self.udata.load(Relaxed)),
+        }
+    }
+
+    /// Sets udata, unless it is part of the identity. Under the change lock.
+    pub(crate) fn set_udata(&self, udata: usize) {
+        if !self.udata_specific {
+            self.udata.store(udata, Relaxed);
+        }
+    }
+
+    /// An event of this knote, but for what its filter has to say. Under the queue lock, which
+    /// `st` shows.
+    pub(crate) fn event(&self, st: &KnoteState) -> Kevent {
+        Kevent {
+            ident: self.ident,
+            filter: self.filter,
+            flags: st.flags,
+            fflags: 0,
+            data: 0,
+            udata: self.udata.load(Relaxed),
+        }
+    }
+
+    /// Runs `f` on the state, under the queue lock. Any context.
+    pub(crate) fn with_state<R>(&self, f: impl FnOnce(&mut KnoteState) -> R) -> R {
+        let mut queue = self.kq.queue().lock();
+        f(self.state.access_mut(&mut *queue))
+    }
+
+    /// What the latest change asks. Takes the queue lock.
+    pub(crate) fn request(&self) -> Request {
+        self.with_state(|st| st.request())
+    }
+
+    /// knote_activate: the condition has come to hold. Any context, also under the lock of what is
+    /// watched; takes the queue lock, and that of the kqueue's sleepers.
+    pub(crate) fn activate(&self) {
+        self.kq.activate(self);
+    }
+}
+
+impl KnoteState {
+    /// What the latest change asks.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            sfflags: self.sfflags,
+            sdata: self.sdata,
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Knote {
+    // The last reference may go where a descriptor is closed, with preemption off.
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Nothing is moved out.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: By the type invariants the operators made the hook; nobody else has the knote.
+        unsafe { this.ops.drop_hook(&mut this.hook) };
+        this.kq.user().uncharge_watch();
+    }
+}

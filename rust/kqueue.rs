@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! kqueue(2) and kevent(2) for Linux, as a loadable module.
+//!
+//! `Documentation/design.rst` is the map. In short: `device.rs` is `/dev/kqueue`; `kevent.rs` the
+//! call; `queue.rs`, `register.rs` and `scan.rs` a kqueue; `knote.rs` a registration, `index.rs`
+//! where it is found; `filter/` what can be watched; `filetable.rs` and `probe.rs` what follows
+//! descriptors through close, fork and exec; `wrap/` the kernel facilities that the `kernel` crate
+//! lacks.
+
+use kernel::prelude::*;
+
+mod bindings;
+mod device;
+mod filetable;
+mod filter;
+mod index;
+mod kevent;
+mod knote;
+mod limits;
+mod probe;
+mod queue;
+mod register;
+mod scan;
+mod uapi;
+mod wrap;
+
+module! {
+    type: KqueueModule,
+    name: "kqueue",
+    authors: ["The kqueue for Linux authors"],
+    description: "kqueue(2) and kevent(2)",
+    license: "GPL",
+}
+
+/// The loaded module. The fields are dropped in order: first nobody comes in any more, which, as
+/// an open file keeps the module, means that there is no kqueue; then the probes go.
+#[pin_data]
+struct KqueueModule {
+    #[pin]
+    _device: device::Device,
+    _probes: Probes,
+}
+
+impl kernel::InPlaceModule for KqueueModule {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        // SAFETY: The module's initialisation runs once, before anything else of it.
+        unsafe {
+            limits::init();
+            filetable::init();
+        }
+        try_pin_init!(Self {
+            // Before the device: a program may come as soon as that is there.
+            _probes: Probes::new()?,
+            _device <- device::Device::register(),
+        })
+    }
+}
+
+/// The probes are found, and armed when they are needed.
+struct Probes(());
+
+impl Probes {
+    fn new() -> Result<Self> {
+        // SAFETY: The module's initialisation runs once; nothing of `probe` was used before.
+        unsafe { probe::init() }.inspect_err(|_| probe::exit())?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        probe::exit();
+        filetable::exit();
+    }
+}

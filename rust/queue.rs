@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A kqueue: its knotes, those that are ready, and who waits for them.
+//!
+//! Registration is in `register.rs`, delivery in `scan.rs`; `Documentation/design.rst` has the
+//! whole of it on one page.
+
+use crate::{
+    bindings,
+    filetable::FileTable,
+    index::{Chain, Index},
+    knote::{status, Knote, KnoteState},
+    limits::UserRef,
+    wrap::{
+        irq_work::{HasIrqWork, IrqWork},
+        lock::{new_irq_spinlock, IrqSpinLock},
+        waitqueue::WaitQueue,
+    },
+};
+use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
+    c_str,
+    list::{impl_list_arc_safe, impl_list_item, List, ListArc, ListLinks},
+    new_mutex, new_spinlock,
+    prelude::*,
+    static_lock_class,
+    sync::{Arc, Mutex, SpinLock},
+};
+
+/// What is under the queue lock: the ready list. With it, the state of every knote.
+pub(crate) struct QueueState {
+    /// kq_head: knotes whose condition holds or held, the first activated first.
+    ready: List<Knote>,
+    /// kq_count: how many these are.
+    count: usize,
+    /// Number of the next knote to be queued. A scan ends before what was queued after its start.
+    next_seq: u32,
+    /// The last descriptor in the owner's table is closed: nothing is queued any more.
+    closed: bool,
+}
+
+/// A kqueue.
+#[pin_data]
+pub(crate) struct Kqueue {
+    /// kq_fdp: the table of the process it belongs to.
+    table: Arc<FileTable>,
+    /// Who its knotes are counted with.
+    user: UserRef,
+    /// In `table`.
+    #[pin]
+    links: ListLinks,
+    /// Taken on the wake-up path, with other people's spin locks held: a leaf.
+    #[pin]
+    queue: IrqSpinLock<QueueState>,
+    /// Never taken on the wake-up path nor in interrupts. Before the queue lock.
+    #[pin]
+    index: SpinLock<Index>,
+    /// Held while a change is applied, which may sleep. Before all others.
+    #[pin]
+    change: Mutex<()>,
+    /// Threads in kevent(2).
+    #[pin]
+    waiters: WaitQueue,
+    /// Those who poll the kqueue.
+    #[pin]
+    pollers: WaitQueue,
+    /// Wakes `pollers`.
+    #[pin]
+    poke: IrqWork<Kqueue>,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Kqueue { untracked; }
+}
+impl_list_item! {
+    impl ListItem<0> for Kqueue { using ListLinks { self.links }; }
+}
+
+// SAFETY: `poke` is the only `IrqWork` of a `Kqueue`, and that is what `from_work` goes by.
+unsafe impl HasIrqWork for Kqueue {
+    unsafe fn from_work<'a>(work: *mut bindings::irq_work) -> &'a Self {
+        // SAFETY: By this function's requirements the work is the `poke` of a live kqueue.
+        unsafe { &*kernel::container_of!(work.cast::<IrqWork<Kqueue>>(), Kqueue, poke) }
+    }
+
+    // Waking pollers runs their callbacks, which may queue our knotes, those of another kqueue
+    // that watches this one, or epoll's items. Done from here, it never happens under the lock of
+    // a wait queue, nor one inside the other, however kqueues and epolls are nested.
+    fn run(&self) {
+        self.pollers
+            .wake_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM);
+    }
+}
+
+impl Kqueue {
+    /// A kqueue of the process whose table is `table`, not yet known to it. `ENOMEM`. May sleep.
+    pub(crate) fn new(table: Arc<FileTable>, user: UserRef) -> Result<ListArc<Self>> {
+        ListArc::pin_init(
+            try_pin_init!(Self {
+                table,
+                user,
+                links <- ListLinks::new(),
+                queue <- new_irq_spinlock!(
+                    QueueState {
+                        ready: List::new(),
+                        count: 0,
+                        next_seq: 0,
+                        closed: false,
+                    },
+                    "kqueue"
+                ),
+                index <- new_spinlock!(Index::new(), "kqueue_index"),
+                change <- new_mutex!((), "kqueue_change"),
+                waiters <- WaitQueue::new(c_str!("kqueue_waiters"), static_lock_class!()),
+                pollers <- WaitQueue::new(c_str!("kqueue_pollers"), static_lock_class!()),
+                // SAFETY: This is the field that `from_work` goes by. `close` calls `sync` after
+                // the last use, and no kqueue that has been used is dropped without `close`.
+                poke <- unsafe { IrqWork::new() },
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    pub(crate) fn table(&self) -> &Arc<FileTable> {
+        &self.table
+    }
+
+    pub(crate) fn user(&self) -> &UserRef {
+        &self.user
+    }
+
+    pub(crate) fn queue(&self) -> &IrqSpinLock<QueueState> {
+        &self.queue
+    }
+
+    pub(crate) fn index(&self) -> &SpinLock<Index> {
+        &self.index
+    }
+
+    pub(crate) fn change_lock(&self) -> &Mutex<()> {
+        &self.change
+    }
+
+    pub(crate) fn waiters(&self) -> &WaitQueue {
+        &self.waiters
+    }
+
+    pub(crate) fn pollers(&self) -> &WaitQueue {
+        &self.pollers
+    }
+
+    /// Whether events are pending, as far as is known without asking what is watched. Any context.
+    pub(crate) fn is_ready(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.count != 0 || queue.closed
+    }
+
+    /// knote_activate: see [`Knote::activate`].
+    pub(crate) fn activate(&self, kn: &Knote) {
+        let mut queue = self.queue.lock();
+        kn.state.access_mut(&mut *queue).status |= status::ACTIVE;
+        let queued = queue.enqueue(kn);
+        drop(queue);
+        if queued {
+            self.wake();
+        }
+    }
+
+    /// Wakes one thread in kevent(2), and who polls. After something was queued; any context.
+    // Asked after the queue lock, under which sleepers and pollers look before they sleep.
+    pub(crate) fn wake(&self) {
+        if self.waiters.is_active() {
+            self.waiters.wake_one();
+        }
+        if self.pollers.is_active() {
+            self.poke.queue();
+        }
+    }
+
+    /// knote_drop: ends knotes that the caller has taken out of the index. Any context but
+    /// interrupts; no lock held that is taken on the wake-up path.
+    pub(crate) fn end(&self, mut chain: Chain) {
+        while let Some(kn) = chain {
+            chain = kn.next.access_mut(&mut *self.index.lock()).take();
+            let (parked, queued) = {
+                let mut queue = self.queue.lock();
+                let st = kn.state.access_mut(&mut *queue);
+                st.status |= status::DROPPED;
+                let parked = st.parked.take();
+                (parked, queue.dequeue(&kn))
+            };
+            kn.f_detach();
+            // A scan that has it in flux drops its own reference, without delivering it.
+            drop((parked, queued));
+        }
+    }
+
+    /// The descriptor `file` was open at has been closed: takes out the knotes on it that `closed`
+    /// says, and ends them. With preemption off; no lock held that is taken on the wake-up path.
+    pub(crate) fn file_closed(&self, file: *const bindings::file, closed: impl Fn(&Knote) -> bool) {
+        let chain = self.index.lock().take_closed(file, closed);
+        self.end(chain);
+    }
+
+    /// The kqueue is closed in its owner's table, or released: ends all knotes, wakes everybody.
+    /// May be called more than once. Process context, may sleep.
+    pub(crate) fn close(&self) {
+        // Not while a change is applied: none is begun after this.
+        let change = self.change.lock();
+        self.queue.lock().closed = true;
+        drop(change);
+
+        let buckets = self.index.lock().buckets();
+        for bucket in 0..buckets {
+            let chain = self.index.lock().take_bucket(bucket);
+            self.end(chain);
+        }
+        let memory = self.index.lock().take_memory();
+        drop(memory);
+        self.waiters.wake_all();
+        self.poke.queue();
+        self.poke.sync();
+    }
+}
+
+impl QueueState {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Ready knotes.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The number of the next knote to be queued.
+    pub(crate) fn next_seq(&self) -> u32 {
+        self.next_seq
+    }
+
+    /// A knote's state.
+    pub(crate) fn state<'a>(&'a mut self, kn: &'a Knote) -> &'a mut KnoteState {
+        kn.state.access_mut(self)
+    }
+
+    /// Queues an active knote, if its status lets. Whether it was queued: then the caller wakes.
+    pub(crate) fn enqueue(&mut self, kn: &Knote) -> bool {
+        const AGAINST: u16 = status::QUEUED | status::DISABLED | status::INFLUX | status::DROPPED;
+
+        let seq = self.next_seq;
+        let st = self.state(kn);
+        if st.status & (AGAINST | status::ACTIVE) != status::ACTIVE {
+            return false;
+        }
+        let Some(item) = st.parked.take() else {
+            return false;
+        };
+        st.status |= status::QUEUED;
+        st.seq = seq;
+        self.next_seq = seq.wrapping_add(1);
+        self.count += 1;
+        self.ready.push_back(item);
+        true
+    }
+
+    /// Takes a knote off the ready list, if it is there.
+    pub(crate) fn dequeue(&mut self, kn: &Knote) -> Option<ListArc<Knote>> {
+        let st = self.state(kn);
+        if st.status & status::QUEUED == 0 {
+            return None;
+        }
+        st.status &= !status::QUEUED;
+        self.count -= 1;
+        // SAFETY: A knote that is `QUEUED` is on its own kqueue's ready list, and `state` has
+        // checked that it is this kqueue's.
+        unsafe { self.ready.remove(kn) }
+    }
+
+    /// Takes the first ready knote in hand, if it was queued before `limit`: it is in flux, and
+    /// not active until something activates it again.
+    pub(crate) fn take_first(&mut self, limit: u32) -> Option<ListArc<Knote>> {
+        let first = self.ready.iter().next()?;
+        if first.state.access(self).seq.wrapping_sub(limit) as i32 >= 0 {
+            return None;
+        }
+        let kn = self.ready.pop_front()?;
+        self.count -= 1;
+        let st = self.state(&kn);
+        st.status &= !(status::QUEUED | status::ACTIVE);
+        st.status |= status::INFLUX;
+        Some(kn)
+    }
+
+    /// Gives up a knote that the caller has in hand, and queues it if it is active. Whether it
+    /// was; or back comes what the caller is to drop, after the lock.
+    pub(crate) fn put(&mut self, item: ListArc<Knote>) -> Result<bool, ListArc<Knote>> {
+        let seq = self.next_seq;
+        let st = self.state(&item);
+        st.status &= !status::INFLUX;
+        match st.status & (status::DROPPED | status::DISABLED | status::ACTIVE) {
+            status::ACTIVE => {
+                st.status |= status::QUEUED;
+                st.seq = seq;
+                self.next_seq = seq.wrapping_add(1);
+                self.count += 1;
+                self.ready.push_back(item);
+                Ok(true)
+            }
+            kept if kept & status::DROPPED == 0 => {
+                self.park(item);
+                Ok(false)
+            }
+            _ => Err(item),
+        }
+    }
+
+    /// Leaves the right to queue a knote with the knote.
+    pub(crate) fn park(&mut self, item: ListArc<Knote>) {
+        let kn = item.clone_arc();
+        self.state(&kn).parked = Some(item);
+    }
+
+    /// Gives up a knote that could not be delivered: it is active, and the first to be next.
+    pub(crate) fn put_first(&mut self, item: ListArc<Knote>) -> Result<(), ListArc<Knote>> {
+        // What is first must not be older than what is before it was.
+        let seq = match self.ready.iter().next() {
+            Some(first) => first.state.access(self).seq,
+            None => self.next_seq.wrapping_sub(1),
+        };
+        let st = self.state(&item);
+        st.status &= !status::INFLUX;
+        st.status |= status::ACTIVE;
+        if st.status & status::DROPPED != 0 {
+            return Err(item);
+        }
+        if st.status & status::DISABLED != 0 {
+            self.park(item);
+            return Ok(());
+        }
+        st.status |= status::QUEUED;
+        st.seq = seq;
+        self.count += 1;
+        self.ready.push_front(item);
+        Ok(())
+    }
+}
