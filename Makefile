@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What there is to make is said by "make help". Kbuild is the module's own part.
+
+ifdef KDIR
+# A kernel somebody else has prepared, and this machine's tools.
+export KQUEUE_KDIR := $(abspath $(KDIR))
+in-root :=
+else
+# Debian's kernel and the tools it was built with. What gives a warning there
+# is an error; elsewhere, with other compilers, it is the builder's business.
+in-root := scripts/in-root
+strict := W=e
+endif
+
+module:
+	+$(in-root) scripts/kbuild build/module $(strict) modules
+	@cp build/module/kqueue.ko build/kqueue.ko
+
+clippy:
+	+$(in-root) scripts/kbuild build/clippy $(strict) CLIPPY=1 modules
+
+lib:
+	+$(in-root) $(MAKE) -C lib O=$(CURDIR)/build
+
+# The headers of the kernel's selftests come with its source.
+tests: lib
+	+$(in-root) sh -c 'exec $(MAKE) -C tests O=$(CURDIR)/build/tests KSRC="$$KQUEUE_KDIR"'
+
+demo: module tests
+	scripts/vm run --share build/tests -- /mnt/tests/demo
+
+test: module tests
+	scripts/test
+
+check: clippy
+	scripts/check
+
+vm: module tests
+	scripts/vm shell --share build/tests
+
+setup:
+	@scripts/setup >/dev/null
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make            build the module, build/kqueue.ko, for the default kernel'
+	@echo 'make KVER=V     ... for another of Debian'\''s kernels'
+	@echo 'make KDIR=DIR   ... for the prepared kernel tree DIR, without the build root'
+	@echo 'make lib        build/libkqueue.{a,so}, for programs'
+	@echo 'make tests      the test programs, in build/tests'
+	@echo 'make demo       a program that uses a kqueue, in a virtual machine'
+	@echo 'make test       everything that is tested, in a virtual machine'
+	@echo 'make check      what can be checked without running it'
+	@echo 'make vm         a shell in a virtual machine'
+	@echo 'make setup      only what the others need: build root and kernel'
+	@echo 'make clean      remove build/; the cache is not in the checkout'
+
+# Of several jobs at first run, one sets up.
+ifndef KDIR
+module clippy lib tests: | setup
+endif
+
+.DEFAULT_GOAL := module
+.PHONY: module clippy lib tests demo test check vm setup clean help
