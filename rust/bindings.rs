@@ -21,4 +21,4 @@ use kernel::ffi;
 
 type __kernel_size_t = usize;
 
-include!("bindings_generated.rs");
+include!(concat!(env!("KQUEUE_OBJ"), "/rust/bindings_generated.rs"));

@@ -108,6 +108,12 @@ unsafe fn private<'a>(file: *mut bindings::file) -> &'a OpenKqueue {
     unsafe { <KBox<OpenKqueue> as ForeignOwnable>::borrow((*file).private_data) }
 }
 
+/// Whether `file` is a kqueue.
+pub(crate) fn is_a_kqueue(file: &File) -> bool {
+    // SAFETY: A `File` is alive.
+    unsafe { is_kqueue(file.as_ptr()) }
+}
+
 /// Whether `file`, which is in the current task's table, is a kqueue of another process: one that
 /// was copied there by fork(2). Any context.
 pub(crate) fn is_inherited(file: *mut bindings::file) -> bool {

@@ -8,7 +8,7 @@
 
 use super::{Filter, Filterops, Found, Request, Scratch, Touched};
 use crate::{
-    bindings,
+    bindings, device,
     knote::Knote,
     uapi::*,
     wrap::{
@@ -97,6 +97,9 @@ pub(super) fn read(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<SocketRead>>())
     } else if Pipe::of(file).is_some() {
         Ok(Filterops::of::<OnFile<PipeRead>>())
+    } else if device::is_a_kqueue(file) {
+        // Which would have to be checked for loops: not in this module yet.
+        Err(errno(bindings::EOPNOTSUPP))
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollRead>>())
     } else {
@@ -112,6 +115,8 @@ pub(super) fn write(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<PipeWrite>>())
     } else if Tty::of(file).is_some() {
         Ok(Filterops::of::<OnFile<TtyWrite>>())
+    } else if device::is_a_kqueue(file) {
+        Err(EINVAL)
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollWrite>>())
     } else {
