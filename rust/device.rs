@@ -24,7 +24,11 @@ use kernel::{
     fs::{file::FileDescriptorReservation, File},
     ioctl,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
     transmute::FromBytes,
     types::{ForeignOwnable, Opaque},
     uaccess::{UserPtr, UserSlice},
@@ -33,6 +37,8 @@ use kernel::{
 /// What a file of ours has as its private data.
 struct OpenKqueue {
     kq: Arc<Kqueue>,
+    /// Closed in its owner's table, though the file may live on, on its way back there even.
+    closed: Atomic<bool>,
     _armed: Armed,
 }
 
@@ -45,6 +51,7 @@ impl OpenKqueue {
         KBox::new(
             Self {
                 kq: kq.clone(),
+                closed: Atomic::new(false),
                 _armed: armed,
             },
             GFP_KERNEL,
@@ -59,13 +66,14 @@ impl OpenKqueue {
     /// The last descriptor in the owner's table is closed, or the file is released. May be called
     /// more than once. Process context, may sleep.
     fn close(&self) {
+        self.closed.store(true, Relaxed);
         FileTable::remove_kqueue(&self.kq);
         self.kq.close();
     }
 
     /// The kqueue, for its owner. `EBADF`.
     fn get(&self) -> Result<&Arc<Kqueue>> {
-        if self.kq.table().id() != FilesId::current() {
+        if self.closed.load(Relaxed) || self.kq.table().id() != FilesId::current() {
             return Err(EBADF);
         }
         Ok(&self.kq)

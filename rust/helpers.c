@@ -333,6 +333,9 @@ void kq_sock_want_space(struct socket *sock)
 
 /* ---- Probes ---- */
 
+/* In wrap/poll.rs. */
+int kq_poll_wake(struct wait_queue_entry *wait, unsigned int mode, int flags,
+		 void *key);
 /* In probe.rs. */
 void kq_probe_flush(struct file *file, struct files_struct *files);
 void kq_probe_dup2(struct files_struct *files, struct file *file,
@@ -358,6 +361,38 @@ static int kq_dup2_entry(struct fprobe *fp, unsigned long ip,
 	return 0;
 }
 
+/*
+ * connect(2) of a Unix stream socket tells its listener, and on the connecting
+ * side nobody, as who connects is not waiting there. A knote may be.
+ */
+static int kq_connect_entry(struct fprobe *fp, unsigned long ip,
+			    unsigned long ret_ip, struct ftrace_regs *fregs,
+			    void *data)
+{
+	*(struct socket **)data =
+		(struct socket *)ftrace_regs_get_argument(fregs, 0);
+	return 0;
+}
+
+static void kq_connect_exit(struct fprobe *fp, unsigned long ip,
+			    unsigned long ret_ip, struct ftrace_regs *fregs,
+			    void *data)
+{
+	struct socket *sock = *(struct socket **)data;
+	struct wait_queue_entry *wait;
+	unsigned long flags;
+
+	if (ftrace_regs_get_return_value(fregs))
+		return;
+	/* The socket is held by who connects it, and its queue is part of it. */
+	spin_lock_irqsave(&sock->wq.wait.lock, flags);
+	list_for_each_entry(wait, &sock->wq.wait.head, entry)
+		if (wait->func == kq_poll_wake)
+			kq_poll_wake(wait, TASK_NORMAL, 0,
+				     poll_to_key(EPOLLOUT | EPOLLWRNORM));
+	spin_unlock_irqrestore(&sock->wq.wait.lock, flags);
+}
+
 static void kq_fork_probe(void *data, struct task_struct *parent,
 			  struct task_struct *child)
 {
@@ -366,9 +401,14 @@ static void kq_fork_probe(void *data, struct task_struct *parent,
 
 static struct fprobe kq_flush_fprobe = { .entry_handler = kq_flush_entry };
 static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
+static struct fprobe kq_connect_fprobe = {
+	.entry_handler = kq_connect_entry,
+	.exit_handler = kq_connect_exit,
+	.entry_data_size = sizeof(struct socket *),
+};
 static struct tracepoint *kq_tp_fork;
 static const char *kq_flush_symbol;
-static bool kq_have_dup2;
+static bool kq_have_dup2, kq_have_connect;
 
 static void kq_find_tracepoint(struct tracepoint *tp, void *priv)
 {
@@ -403,7 +443,7 @@ static int kq_arm_flush(void)
 /* Arms all probes: milliseconds, and may sleep. Serialised by probe.rs. */
 int kq_probe_arm(void)
 {
-	static const char *dup2 = "do_dup2";
+	static const char *dup2 = "do_dup2", *connect = "unix_stream_connect";
 	int ret;
 
 	/* The compiler checks the probe's signature against the tracepoint. */
@@ -419,13 +459,18 @@ int kq_probe_arm(void)
 	}
 	/* Only for dup2(2) of a file over itself: a kernel may do without. */
 	kq_have_dup2 = !register_fprobe_syms(&kq_dup2_fprobe, &dup2, 1);
+	/* Only for sockets watched before they are connected: the same. */
+	kq_have_connect = !register_fprobe_syms(&kq_connect_fprobe, &connect, 1);
 	return 0;
 }
 
 void kq_probe_disarm(void)
 {
+	if (kq_have_connect)
+		unregister_fprobe(&kq_connect_fprobe);
 	if (kq_have_dup2)
 		unregister_fprobe(&kq_dup2_fprobe);
+	kq_have_connect = false;
 	kq_have_dup2 = false;
 	tracepoint_probe_unregister(kq_tp_fork, kq_fork_probe, NULL);
 	unregister_fprobe(&kq_flush_fprobe);
@@ -447,8 +492,9 @@ int kq_probe_init(void)
 		       ret);
 		return -EOPNOTSUPP;
 	}
-	pr_info("kqueue: closes seen at %s%s\n", kq_flush_symbol,
-		kq_have_dup2 ? "" : ", a dup2 of a file over itself not seen");
+	pr_info("kqueue: closes seen at %s%s%s\n", kq_flush_symbol,
+		kq_have_dup2 ? "" : ", a dup2 of a file over itself not seen",
+		kq_have_connect ? "" : ", a connect of a Unix socket not seen");
 	kq_probe_disarm();
 	return 0;
 }

@@ -33,7 +33,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// While `head` is not null, `wait` is on that queue, with [`poll_wake`] as its function and as
+/// While `head` is not null, `wait` is on that queue, with [`kq_poll_wake`] as its function and as
 /// its private data a knote that lives at least as long as the entry is on the queue. `wait` is
 /// the first field.
 #[repr(C)]
@@ -62,7 +62,7 @@ impl PollEntry {
     unsafe fn link(&self, head: *mut bindings::wait_queue_head, kn: *const Knote) {
         // SAFETY: The entry is not on a queue, so nobody looks at it.
         unsafe {
-            bindings::kq_init_wait_func(self.wait.get(), Some(poll_wake));
+            bindings::kq_init_wait_func(self.wait.get(), Some(kq_poll_wake));
             (*self.wait.get()).private = kn.cast_mut().cast();
         }
         // Before anybody can call it with POLLFREE, who clears it.
@@ -194,8 +194,9 @@ unsafe extern "C" fn poll_queue(
 ///
 /// # Safety
 ///
-/// Called by the kernel for a [`PollEntry`] that is on a queue.
-unsafe extern "C" fn poll_wake(
+/// Called for a [`PollEntry`] that is on a queue, under the queue's lock.
+#[no_mangle]
+unsafe extern "C" fn kq_poll_wake(
     wait: *mut bindings::wait_queue_entry,
     _mode: c_uint,
     _flags: c_int,
