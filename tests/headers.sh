@@ -7,8 +7,11 @@
 #
 #   headers.sh INCLUDE-DIRECTORY LIBRARY-DIRECTORY
 #
-# A compiler that is not there is left out with a comment; a language that none
-# of those that are there speaks is a failure.
+# CC may be set, and may be several words. A compiler that is not there is left
+# out with a comment; a language that none of those that are there speaks is a
+# failure.
+#
+# shellcheck disable=SC2086 # lists of words
 
 set -u
 

@@ -4,7 +4,7 @@
  * was typed for ten seconds. It is written as for a BSD; nothing in it is for
  * Linux.
  *
- *   cc -Iinclude -o hello tests/hello.c -Lbuild -lkqueue
+ *   cc -Iinclude -o hello tests/hello.c build/libkqueue.a
  */
 #include <sys/types.h>
 #include <sys/event.h>

@@ -1,0 +1,1016 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * EVFILT_READ, EVFILT_WRITE, EVFILT_EXCEPT and EVFILT_EMPTY on sockets.
+ */
+#include "kqtest.h"
+#include "net.h"
+
+#define ADD		EV_ADD
+#define ADD_CLEAR	(EV_ADD | EV_CLEAR)
+
+/*
+ * Connected streams, on the loopback and local ones.
+ */
+
+FIXTURE(stream) {
+	int kq;
+	int sv[2];
+	struct kevent ev[8];
+};
+
+FIXTURE_VARIANT(stream) {
+	int (*pair)(int sv[2]);
+};
+
+FIXTURE_VARIANT_ADD(stream, tcp) {
+	.pair = tcp_pair,
+};
+
+FIXTURE_VARIANT_ADD(stream, unix) {
+	.pair = unix_pair,
+};
+
+FIXTURE_SETUP(stream)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, variant->pair(self->sv));
+}
+
+FIXTURE_TEARDOWN(stream)
+{
+	close(self->kq);
+}
+
+/* Send, and be sure it has arrived. */
+static bool sent(const int sv[2], const char *text)
+{
+	int n = strlen(text), before = readable_bytes(sv[0]);
+
+	return send(sv[1], text, n, 0) == n &&
+		EVENTUALLY(readable_bytes(sv[0]) == before + n);
+}
+
+static bool received(int fd, int n)
+{
+	char buf[64];
+
+	return recv(fd, buf, n, MSG_DONTWAIT) == n;
+}
+
+TEST_F(stream, read_of_an_idle_one_is_not_reported)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_data_is_the_bytes_there)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(sent(self->sv, "hello"));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(self->sv[0], self->ev[0].ident);
+	EXPECT_EQ(EVFILT_READ, self->ev[0].filter);
+	EXPECT_EQ(0, self->ev[0].flags & (EV_EOF | EV_ERROR));
+	EXPECT_EQ(0, self->ev[0].fflags);
+	EXPECT_EQ(5, self->ev[0].data);
+
+	ASSERT_TRUE(sent(self->sv, "you"));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(8, self->ev[0].data);
+
+	ASSERT_TRUE(received(self->sv[0], 6));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(2, self->ev[0].data);
+}
+
+TEST_F(stream, read_is_reported_while_data_stays_and_not_after)
+{
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(1, pending(self->kq));
+	}
+	ASSERT_TRUE(received(self->sv[0], 3));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_TRUE(sent(self->sv, "d"));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+TEST_F(stream, read_of_what_was_there_before_is_reported)
+{
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(3, self->ev[0].data);
+}
+
+TEST_F(stream, read_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_EQ(3, w.events[0].data);
+}
+
+TEST_F(stream, read_with_clear_is_reported_once_an_arrival)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_TRUE(sent(self->sv, "a"));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(1, self->ev[0].data);
+	EXPECT_EQ(0, pending(self->kq));
+	/* What was not read counts again with what comes. */
+	ASSERT_TRUE(sent(self->sv, "bc"));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(3, self->ev[0].data);
+	EXPECT_EQ(0, pending(self->kq));
+	/* Reading is no arrival. */
+	ASSERT_TRUE(received(self->sv[0], 1));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_with_clear_is_not_reported_for_the_other_direction)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_TRUE(sent(self->sv, "a"));
+	ASSERT_EQ(1, pending(self->kq));
+	/* The other end takes what it is sent: there is more room to write. */
+	fill(self->sv[0]);
+	ASSERT_LT(0, drain(self->sv[1]));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_of_what_was_taken_meanwhile_is_not_reported)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ,
+				    i ? ADD_CLEAR : ADD));
+		ASSERT_TRUE(sent(self->sv, "abc"));
+		ASSERT_TRUE(received(self->sv[0], 3));
+		EXPECT_EQ(0, pending(self->kq));
+		ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ,
+				    EV_DELETE));
+	}
+}
+
+TEST_F(stream, read_disabled_is_reported_when_enabled)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ,
+			    ADD | EV_DISABLE));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, EV_ENABLE));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+TEST_F(stream, read_deleted_is_not_reported)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_and_write_are_two_events)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_WRITE, self->ev[0].filter);
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(2, poll_events(self->kq, self->ev, 8));
+	EXPECT_NE(self->ev[0].filter, self->ev[1].filter);
+}
+
+TEST_F(stream, read_in_two_kqueues_is_reported_in_both)
+{
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_EQ(0, change(kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(1, pending(self->kq));
+	EXPECT_EQ(1, pending(kq));
+}
+
+/*
+ * Low-water marks.
+ */
+
+static int add_lowat(int kq, int fd, int filter, int64_t lowat)
+{
+	return change_all(kq, fd, filter, EV_ADD, NOTE_LOWAT, lowat, NULL);
+}
+
+TEST_F(stream, read_lowat_is_reported_from_the_mark_on)
+{
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 4));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_TRUE(sent(self->sv, "d"));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(4, self->ev[0].data);
+	ASSERT_TRUE(received(self->sv[0], 1));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_lowat_is_the_registrations_and_not_the_sockets)
+{
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 4));
+	ASSERT_EQ(0, change(kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(0, pending(self->kq));
+	EXPECT_EQ(1, pending(kq));
+	EXPECT_EQ(1, get_option(self->sv[0], SO_RCVLOWAT));
+}
+
+TEST_F(stream, read_lowat_can_be_changed)
+{
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 4));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 3));
+	EXPECT_EQ(1, pending(self->kq));
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 5));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+TEST_F(stream, read_lowat_does_not_hold_back_the_end)
+{
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 100));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(3, self->ev[0].data);
+}
+
+TEST_F(stream, write_lowat_is_reported_where_there_is_that_much_room)
+{
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_WRITE, 1 << 30));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_WRITE, 1));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+/*
+ * Writing.
+ */
+
+TEST_F(stream, write_data_is_the_room)
+{
+	int64_t room;
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(self->sv[0], self->ev[0].ident);
+	EXPECT_EQ(0, self->ev[0].flags & EV_EOF);
+	room = self->ev[0].data;
+	EXPECT_LT(0, room);
+	EXPECT_GE(get_option(self->sv[0], SO_SNDBUF), room);
+}
+
+/* Until it is full, with nothing on its way that could make room. */
+static bool fill_up(int kq, int fd)
+{
+	return EVENTUALLY(fill(fd) == 0 && pending(kq) == 0);
+}
+
+TEST_F(stream, write_is_not_reported_while_it_is_full)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(1, pending(self->kq));
+	ASSERT_TRUE(fill_up(self->kq, self->sv[0]));
+	EXPECT_TRUE(EVENTUALLY((drain(self->sv[1]), pending(self->kq) == 1)));
+}
+
+TEST_F(stream, write_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_TRUE(fill_up(self->kq, self->sv[0]));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_TRUE(EVENTUALLY((drain(self->sv[1]), w.done)));
+	EXPECT_EQ(1, waiter_result(&w));
+	EXPECT_LT(0, w.events[0].data);
+}
+
+TEST_F(stream, write_with_clear_is_reported_once)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD_CLEAR));
+	EXPECT_EQ(1, pending(self->kq));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, write_with_clear_is_reported_when_room_is_made)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD_CLEAR));
+	ASSERT_EQ(1, pending(self->kq));
+	ASSERT_TRUE(fill_up(self->kq, self->sv[0]));
+	EXPECT_TRUE(EVENTUALLY((drain(self->sv[1]), pending(self->kq) == 1)));
+}
+
+/*
+ * The end.
+ */
+
+TEST_F(stream, read_end_is_reported_with_what_was_not_read)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	ASSERT_EQ(0, shutdown(self->sv[1], SHUT_WR));
+	ASSERT_TRUE(EVENTUALLY(poll_events(self->kq, self->ev, 8) == 1 &&
+			       self->ev[0].flags & EV_EOF));
+	EXPECT_EQ(3, self->ev[0].data);
+	EXPECT_EQ(0, self->ev[0].fflags);
+	ASSERT_TRUE(received(self->sv[0], 3));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].data);
+}
+
+TEST_F(stream, read_end_is_reported_when_the_other_side_is_closed)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].data);
+	EXPECT_EQ(0, self->ev[0].fflags);
+}
+
+TEST_F(stream, read_end_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_TRUE(w.events[0].flags & EV_EOF);
+}
+
+TEST_F(stream, read_end_with_clear_is_reported_once)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	ASSERT_EQ(0, shutdown(self->sv[1], SHUT_WR));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(stream, read_end_of_one_direction_leaves_the_other_writable)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, shutdown(self->sv[1], SHUT_WR));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, EV_DELETE));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	EXPECT_LT(0, self->ev[0].data);
+}
+
+TEST_F(stream, read_end_is_reported_when_this_side_shuts_reading_down)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, shutdown(self->sv[0], SHUT_RD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].fflags);
+}
+
+TEST_F(stream, write_end_is_reported_when_this_side_shuts_writing_down)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, shutdown(self->sv[0], SHUT_WR));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].fflags);
+}
+
+TEST_F(stream, write_end_is_reported_when_nobody_can_read_any_more)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_TRUE(fill_up(self->kq, self->sv[0]));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	/* What it was sent was not read, and is never going to be. */
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_TRUE(w.events[0].flags & EV_EOF);
+	EXPECT_EQ(ECONNRESET, w.events[0].fflags);
+}
+
+TEST_F(stream, error_is_reported_and_left_for_the_program)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	/* Unread data on the closing side makes it a reset on this one. */
+	ASSERT_EQ(1, send(self->sv[0], "x", 1, 0));
+	ASSERT_TRUE(EVENTUALLY(readable_bytes(self->sv[1]) == 1));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_FALSE(self->ev[0].flags & EV_ERROR);
+	EXPECT_EQ(ECONNRESET, self->ev[0].fflags);
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(ECONNRESET, self->ev[0].fflags);
+	EXPECT_EQ(ECONNRESET, get_option(self->sv[0], SO_ERROR));
+	/* The program has it now. The end stays. */
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].fflags);
+}
+
+/*
+ * EVFILT_EMPTY.
+ */
+
+TEST_F(stream, empty_is_reported_where_nothing_waits_to_be_sent)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_EMPTY, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(self->sv[0], self->ev[0].ident);
+	EXPECT_EQ(EVFILT_EMPTY, self->ev[0].filter);
+	EXPECT_EQ(0, self->ev[0].flags & EV_EOF);
+}
+
+TEST_F(stream, empty_is_not_reported_before_everything_is_taken)
+{
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, change(kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_EMPTY, ADD));
+	ASSERT_TRUE(fill_up(kq, self->sv[0]));
+	EXPECT_EQ(0, pending(self->kq));
+	EXPECT_TRUE(EVENTUALLY((drain(self->sv[1]), pending(self->kq) == 1)));
+}
+
+TEST_F(stream, empty_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, change(kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_TRUE(fill_up(kq, self->sv[0]));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_EMPTY, ADD));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_TRUE(EVENTUALLY((drain(self->sv[1]), w.done)));
+	EXPECT_EQ(1, waiter_result(&w));
+	EXPECT_EQ(EVFILT_EMPTY, w.events[0].filter);
+}
+
+/*
+ * Listening.
+ */
+
+FIXTURE(listener) {
+	int kq;
+	int sock;
+	struct sockaddr_storage addr;
+	socklen_t len;
+	struct kevent ev[8];
+};
+
+FIXTURE_VARIANT(listener) {
+	int family, type;
+};
+
+FIXTURE_VARIANT_ADD(listener, tcp) {
+	.family = AF_INET,
+	.type = SOCK_STREAM,
+};
+
+FIXTURE_VARIANT_ADD(listener, unix) {
+	.family = AF_UNIX,
+	.type = SOCK_STREAM,
+};
+
+FIXTURE_VARIANT_ADD(listener, unix_seqpacket) {
+	.family = AF_UNIX,
+	.type = SOCK_SEQPACKET,
+};
+
+FIXTURE_SETUP(listener)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	if (variant->family == AF_INET) {
+		self->sock = tcp_listen((void *)&self->addr, 10);
+		self->len = sizeof(struct sockaddr_in);
+	} else {
+		self->sock = unix_listen(variant->type, (void *)&self->addr,
+					 &self->len, 10);
+	}
+	ASSERT_LE(0, self->sock);
+}
+
+FIXTURE_TEARDOWN(listener)
+{
+	close(self->kq);
+}
+
+static int connect_to(FIXTURE_DATA(listener) *self,
+		      const FIXTURE_VARIANT(listener) *variant)
+{
+	int s = socket(variant->family, variant->type, 0);
+
+	return connect(s, (struct sockaddr *)&self->addr, self->len);
+}
+
+TEST_F(listener, without_connections_is_not_reported)
+{
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(listener, read_data_is_the_connections_waiting)
+{
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	for (i = 1; i <= 3; i++) {
+		ASSERT_EQ(0, connect_to(self, variant));
+		EXPECT_TRUE(EVENTUALLY(poll_events(self->kq, self->ev, 8) == 1 &&
+				       self->ev[0].data == i));
+		EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	}
+	for (i = 2; i > 0; i--) {
+		ASSERT_LE(0, accept(self->sock, NULL, NULL));
+		ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+		EXPECT_EQ(i, self->ev[0].data);
+	}
+	ASSERT_LE(0, accept(self->sock, NULL, NULL));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(listener, connection_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD_CLEAR));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(0, connect_to(self, variant));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_EQ(1, w.events[0].data);
+}
+
+TEST_F(listener, with_clear_every_connection_is_reported)
+{
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD_CLEAR));
+	for (i = 1; i <= 3; i++) {
+		ASSERT_EQ(0, connect_to(self, variant));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		EXPECT_EQ(i, self->ev[0].data);
+		EXPECT_EQ(0, pending(self->kq));
+	}
+}
+
+TEST_F(listener, is_not_writable)
+{
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+/*
+ * Connecting.
+ */
+
+FIXTURE(connecting) {
+	int kq;
+	int sock;
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(connecting)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	self->sock = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	ASSERT_LE(0, self->sock);
+}
+
+FIXTURE_TEARDOWN(connecting)
+{
+	close(self->kq);
+}
+
+/* 0 where it is under way, or has got there. */
+static int start_connect(int s, struct sockaddr_in *addr)
+{
+	if (!connect(s, (struct sockaddr *)addr, sizeof(*addr)))
+		return 0;
+	return errno == EINPROGRESS ? 0 : -errno;
+}
+
+TEST_F(connecting, not_at_all_a_tcp_socket_is_neither_readable_nor_writable)
+{
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(connecting, not_at_all_a_unix_socket_is_neither_readable_nor_writable)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(connecting, makes_it_writable)
+{
+	struct sockaddr_in addr;
+
+	ASSERT_LE(0, tcp_listen(&addr, 1));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, start_connect(self->sock, &addr));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_WRITE, self->ev[0].filter);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].fflags);
+	EXPECT_LT(0, self->ev[0].data);
+}
+
+TEST_F(connecting, makes_a_unix_socket_writable)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct sockaddr_un addr;
+	socklen_t len;
+
+	ASSERT_LE(0, unix_listen(SOCK_STREAM, &addr, &len, 1));
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, connect(s, (struct sockaddr *)&addr, len));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+}
+
+TEST_F(connecting, ends_a_wait_for_writing)
+{
+	struct waiter w = { .kq = self->kq };
+	struct sockaddr_in addr;
+
+	ASSERT_LE(0, tcp_listen(&addr, 1));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD_CLEAR));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(0, start_connect(self->sock, &addr));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_FALSE(w.events[0].flags & EV_EOF);
+}
+
+TEST_F(connecting, under_way_it_is_not_writable_and_then_it_is)
+{
+	struct sockaddr_in addr;
+	struct pollfd p = { .events = POLLIN };
+	int server, first;
+
+	/* One may wait, and does: the next knocks until that is let in. */
+	server = tcp_listen(&addr, 0);
+	ASSERT_LE(0, server);
+	first = socket(AF_INET, SOCK_STREAM, 0);
+	ASSERT_EQ(0, connect(first, (struct sockaddr *)&addr, sizeof(addr)));
+	p.fd = server;
+	ASSERT_EQ(1, poll(&p, 1, PATIENCE * 1000));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	ASSERT_EQ(0, start_connect(self->sock, &addr));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_LE(0, accept(server, NULL, NULL));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_WRITE, self->ev[0].filter);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+}
+
+TEST_F(connecting, in_vain_is_reported_with_the_error)
+{
+	struct sockaddr_in addr;
+
+	ASSERT_EQ(0, closed_port(SOCK_STREAM, &addr));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_WRITE, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, start_connect(self->sock, &addr));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_FALSE(self->ev[0].flags & EV_ERROR);
+	EXPECT_EQ(ECONNREFUSED, self->ev[0].fflags);
+	/* It is the program's to take. */
+	EXPECT_EQ(ECONNREFUSED, get_option(self->sock, SO_ERROR));
+}
+
+TEST_F(connecting, in_vain_is_reported_to_a_reader_too)
+{
+	struct sockaddr_in addr;
+
+	ASSERT_EQ(0, closed_port(SOCK_STREAM, &addr));
+	ASSERT_EQ(0, change(self->kq, self->sock, EVFILT_READ, ADD));
+	ASSERT_EQ(0, start_connect(self->sock, &addr));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(ECONNREFUSED, self->ev[0].fflags);
+}
+
+/*
+ * TCP's own.
+ */
+
+FIXTURE(tcp) {
+	int kq;
+	int sv[2];
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(tcp)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, tcp_pair(self->sv));
+}
+
+FIXTURE_TEARDOWN(tcp)
+{
+	close(self->kq);
+}
+
+TEST_F(tcp, reset_is_reported_to_reader_and_writer)
+{
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	reset_connection(self->sv[1]);
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(2, poll_events(self->kq, self->ev, 8));
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(self->ev[i].flags & EV_EOF);
+		EXPECT_EQ(ECONNRESET, self->ev[i].fflags);
+	}
+}
+
+static int add_oob(int kq, int fd)
+{
+	return change_all(kq, fd, EVFILT_EXCEPT, EV_ADD, NOTE_OOB, 0, NULL);
+}
+
+TEST_F(tcp, except_reports_out_of_band_data_until_it_is_read)
+{
+	char byte;
+
+	ASSERT_EQ(0, add_oob(self->kq, self->sv[0]));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(1, send(self->sv[1], "!", 1, MSG_OOB));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(self->sv[0], self->ev[0].ident);
+	EXPECT_EQ(EVFILT_EXCEPT, self->ev[0].filter);
+	EXPECT_EQ(NOTE_OOB, self->ev[0].fflags);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	ASSERT_EQ(1, recv(self->sv[0], &byte, 1, MSG_OOB));
+	EXPECT_EQ('!', byte);
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(tcp, except_does_not_report_ordinary_data)
+{
+	ASSERT_EQ(0, add_oob(self->kq, self->sv[0]));
+	ASSERT_TRUE(sent(self->sv, "abc"));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(tcp, except_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, add_oob(self->kq, self->sv[0]));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(1, send(self->sv[1], "!", 1, MSG_OOB));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_EQ(NOTE_OOB, w.events[0].fflags);
+}
+
+/*
+ * Datagrams.
+ */
+
+static int unix_dgram_pair(int sv[2])
+{
+	return socketpair(AF_UNIX, SOCK_DGRAM, 0, sv);
+}
+
+FIXTURE(datagram) {
+	int kq;
+	int sv[2];
+	struct kevent ev[8];
+};
+
+FIXTURE_VARIANT(datagram) {
+	int (*pair)(int sv[2]);
+};
+
+FIXTURE_VARIANT_ADD(datagram, udp) {
+	.pair = udp_pair,
+};
+
+FIXTURE_VARIANT_ADD(datagram, unix) {
+	.pair = unix_dgram_pair,
+};
+
+FIXTURE_SETUP(datagram)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, variant->pair(self->sv));
+}
+
+FIXTURE_TEARDOWN(datagram)
+{
+	close(self->kq);
+}
+
+TEST_F(datagram, read_data_is_the_size_of_the_next_one)
+{
+	char buf[64] = {};
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(10, send(self->sv[1], buf, 10, 0));
+	ASSERT_EQ(20, send(self->sv[1], buf, 20, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(10, self->ev[0].data);
+	ASSERT_EQ(10, recv(self->sv[0], buf, sizeof(buf), 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(20, self->ev[0].data);
+	ASSERT_EQ(20, recv(self->sv[0], buf, sizeof(buf), 0));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(datagram, of_length_0_is_reported)
+{
+	char buf[64];
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, send(self->sv[1], "", 0, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(0, self->ev[0].data);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	ASSERT_EQ(0, recv(self->sv[0], buf, sizeof(buf), 0));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(datagram, with_clear_every_one_is_reported)
+{
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD_CLEAR));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(4, send(self->sv[1], "abcd", 4, 0));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		EXPECT_EQ(4, self->ev[0].data);
+		EXPECT_EQ(0, pending(self->kq));
+	}
+}
+
+TEST_F(datagram, read_ends_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(4, send(self->sv[1], "abcd", 4, 0));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_EQ(4, w.events[0].data);
+}
+
+TEST_F(datagram, write_data_is_the_room)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_WRITE, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	EXPECT_LT(0, self->ev[0].data);
+}
+
+TEST_F(datagram, empty_is_reported_where_nothing_waits_to_be_sent)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_EMPTY, ADD));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+TEST_F(datagram, read_end_is_reported_when_this_side_shuts_reading_down)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, shutdown(self->sv[0], SHUT_RD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+}
+
+FIXTURE(udp) {
+	int kq;
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(udp)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+}
+
+FIXTURE_TEARDOWN(udp)
+{
+	close(self->kq);
+}
+
+TEST_F(udp, unconnected_is_writable)
+{
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_WRITE, ADD));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
+TEST_F(udp, refusal_is_reported_and_left_for_the_program)
+{
+	struct sockaddr_in addr;
+	int s = inet_bound(SOCK_DGRAM, &addr);
+
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, closed_port(SOCK_DGRAM, &addr));
+	ASSERT_EQ(0, connect(s, (struct sockaddr *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_READ, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(1, send(s, "x", 1, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(ECONNREFUSED, self->ev[0].fflags);
+	EXPECT_EQ(ECONNREFUSED, get_option(s, SO_ERROR));
+	/* That was all: the socket goes on. */
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+FIXTURE(seqpacket) {
+	int kq;
+	int sv[2];
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(seqpacket)
+{
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET, 0, self->sv));
+}
+
+FIXTURE_TEARDOWN(seqpacket)
+{
+	close(self->kq);
+}
+
+TEST_F(seqpacket, read_data_is_the_size_of_the_one_there)
+{
+	char buf[64] = {};
+
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(0, pending(self->kq));
+	ASSERT_EQ(10, send(self->sv[1], buf, 10, 0));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(10, self->ev[0].data);
+	ASSERT_EQ(10, recv(self->sv[0], buf, sizeof(buf), 0));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(seqpacket, end_is_reported_with_what_was_not_read)
+{
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(3, send(self->sv[1], "abc", 3, 0));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(3, self->ev[0].data);
+}
+
+TEST_HARNESS_MAIN
