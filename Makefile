@@ -21,11 +21,11 @@ clippy:
 	+$(in-root) scripts/kbuild build/clippy $(strict) CLIPPY=1 modules
 
 lib:
-	+$(in-root) $(MAKE) -C lib O=$(CURDIR)/build
+	+$(in-root) make -C lib O=$(CURDIR)/build
 
 # The headers of the kernel's selftests come with its source.
 tests: lib
-	+$(in-root) sh -c 'exec $(MAKE) -C tests O=$(CURDIR)/build/tests KSRC="$$KQUEUE_KDIR"'
+	+$(in-root) sh -c 'exec make -C tests O=$(CURDIR)/build/tests KSRC="$$KQUEUE_KDIR"'
 
 demo: module tests
 	scripts/vm run --share build/tests -- /mnt/tests/demo
