@@ -397,6 +397,61 @@ TEST_F(files, except_and_empty_are_for_what_can_have_them)
 				  EV_DELETE));
 }
 
+TEST_F(files, kqueue_can_only_be_read)
+{
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	EXPECT_EQ(-EINVAL, watch(self->kq, kq, EVFILT_WRITE));
+	EXPECT_EQ(-EINVAL, watch(self->kq, kq, EVFILT_EXCEPT));
+	EXPECT_EQ(-EINVAL, watch(self->kq, kq, EVFILT_EMPTY));
+}
+
+/* To go when a kqueue can be watched. */
+TEST_F(files, kqueue_cannot_be_read_yet)
+{
+	int kq = kqueue();
+
+	ASSERT_LE(0, kq);
+	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, kq, EVFILT_READ));
+}
+
+/* To go when they can be watched. */
+TEST_F(files, regular_files_and_directories_cannot_be_watched_yet)
+{
+	int file = open("/proc/self/exe", O_RDONLY);
+	int dir = open("/", O_RDONLY | O_DIRECTORY);
+
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, dir);
+	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, file, EVFILT_READ));
+	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, file, EVFILT_WRITE));
+	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, dir, EVFILT_READ));
+}
+
+TEST_F(files, epoll_and_kqueue_can_watch_each_other_and_neither_hangs)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int fd = epoll_create1(0);
+	int fds[2];
+	char byte;
+
+	/* Ready because the other is, they may stay so; that is all. */
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, pipe(fds));
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	ASSERT_EQ(0, epoll_ctl(fd, EPOLL_CTL_ADD, self->kq, &ev));
+	ASSERT_EQ(0, epoll_ctl(fd, EPOLL_CTL_ADD, fds[0], &ev));
+	ASSERT_EQ(1, write(fds[1], "x", 1));
+	EXPECT_LE(1, epoll_wait(fd, &ev, 1, PATIENCE * 1000));
+	EXPECT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_EQ(1, read(fds[0], &byte, 1));
+	EXPECT_GE(1, pending(self->kq));
+	EXPECT_GE(1, epoll_wait(fd, &ev, 1, 0));
+	ASSERT_EQ(0, close(fd));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
 static const int fd_filters[] = {
 	EVFILT_READ, EVFILT_WRITE, EVFILT_EXCEPT, EVFILT_EMPTY,
 };

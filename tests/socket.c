@@ -686,6 +686,22 @@ TEST_F(connecting, ends_a_wait_for_writing)
 	EXPECT_FALSE(w.events[0].flags & EV_EOF);
 }
 
+TEST_F(connecting, of_a_unix_socket_ends_a_wait_for_writing)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct waiter w = { .kq = self->kq };
+	struct sockaddr_un addr;
+	socklen_t len;
+
+	/* Though the caller of connect(2) is all that is ever told there. */
+	ASSERT_LE(0, unix_listen(SOCK_STREAM, &addr, &len, 1));
+	ASSERT_EQ(0, change(self->kq, s, EVFILT_WRITE, EV_ADD | EV_CLEAR));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(0, connect(s, (struct sockaddr *)&addr, len));
+	ASSERT_EQ(1, waiter_result(&w));
+	EXPECT_FALSE(w.events[0].flags & EV_EOF);
+}
+
 TEST_F(connecting, under_way_it_is_not_writable_and_then_it_is)
 {
 	struct sockaddr_in addr;
