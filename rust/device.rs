@@ -13,11 +13,14 @@ use crate::{
     probe::Armed,
     queue::Kqueue,
     uapi::*,
-    wrap::{files::FilesId, uaccess},
+    wrap::{
+        files::{FileKind, FilesId},
+        uaccess,
+    },
 };
 use core::ptr::{self, NonNull};
 use kernel::{
-    alloc::{flags::GFP_KERNEL, KBox},
+    alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
     c_str,
     error::{from_err_ptr, to_result},
     ffi::{c_int, c_long, c_uint, c_ulong},
@@ -47,36 +50,36 @@ impl OpenKqueue {
     fn new() -> Result<KBox<Self>> {
         let armed = Armed::new()?;
         let user = UserRef::current()?;
+        let open = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user))?;
-        KBox::new(
-            Self {
-                kq: kq.clone(),
-                closed: Atomic::new(false),
-                _armed: armed,
-            },
-            GFP_KERNEL,
-        )
-        .map_err(|_| {
-            FileTable::remove_kqueue(&kq);
-            kq.close();
-            ENOMEM
-        })
+        Ok(open.write(Self {
+            kq,
+            closed: Atomic::new(false),
+            _armed: armed,
+        }))
     }
 
     /// The last descriptor in the owner's table is closed, or the file is released. May be called
     /// more than once. Process context, may sleep.
     fn close(&self) {
         self.closed.store(true, Relaxed);
-        FileTable::remove_kqueue(&self.kq);
         self.kq.close();
     }
 
     /// The kqueue, for its owner. `EBADF`.
     fn get(&self) -> Result<&Arc<Kqueue>> {
-        if self.closed.load(Relaxed) || self.kq.table().id() != FilesId::current() {
+        let table = self.kq.table();
+        if self.closed.load(Relaxed) || table.is_dead() || table.id() != FilesId::current() {
             return Err(EBADF);
         }
         Ok(&self.kq)
+    }
+}
+
+impl Drop for OpenKqueue {
+    fn drop(&mut self) {
+        self.close();
+        self.kq.table().remove_kqueue();
     }
 }
 
@@ -87,6 +90,7 @@ static FOPS: SyncFops = SyncFops(bindings::file_operations {
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
     poll: Some(poll),
+    mmap: Some(mmap),
     ..pin_init::zeroed()
 });
 
@@ -158,8 +162,11 @@ unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) 
     let open = unsafe { private(file) };
     let files = FilesId::of(id.cast());
     if open.kq.table().id() == files {
+        // SAFETY: The file is alive; the closer is not in a read, write or lseek of it.
+        let unshared = unsafe { File::from_raw_file(file) }.is_unshared();
         // SAFETY: The table is alive. What is found is compared by its address.
-        let last = unsafe { files.is_dying() || files.find(0, |other| other == file).is_none() };
+        let last = unshared
+            || unsafe { files.is_dying() || files.find(0, |other| other == file).is_none() };
         if last {
             open.close();
         }
@@ -172,8 +179,7 @@ unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) 
 /// Called by the kernel when the last reference to an open kqueue goes.
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: `open` or `create` put it there, and this is called once, last.
-    let open = unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign((*file).private_data) };
-    open.close();
+    drop(unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign((*file).private_data) });
     0
 }
 
@@ -192,14 +198,23 @@ unsafe extern "C" fn poll(
             .pollers()
             .poll_wait(File::from_raw_file(file), table)
     };
-    let queue = open.kq.queue().lock();
-    if queue.is_closed() {
+    if open.get().is_err() {
         bindings::KQ_POLLERR
-    } else if queue.count() != 0 {
+    } else if open.kq.queue().lock().count() != 0 {
         bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM
     } else {
         0
     }
+}
+
+/// # Safety
+///
+/// None: it has nothing to do with its arguments.
+unsafe extern "C" fn mmap(
+    _file: *mut bindings::file,
+    _vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    ENXIO.to_errno()
 }
 
 const KEVENT: u32 = ioctl::_IOW::<KqueueKevent>(bindings::KQUEUE_IOC_MAGIC as u32, 0);
@@ -299,7 +314,7 @@ fn create(args: &KqueueCreate) -> Result<usize> {
         Ok(file) => file,
         Err(e) => {
             // SAFETY: No file has it: it is ours again.
-            unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign(open) }.close();
+            drop(unsafe { <KBox<OpenKqueue> as ForeignOwnable>::from_foreign(open) });
             return Err(e);
         }
     };

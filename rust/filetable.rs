@@ -2,20 +2,30 @@
 
 //! A process, as far as kqueues are concerned: its file table.
 //!
-//! A [`FileTable`] is there while its process has a kqueue. It is found by the address of the
+//! A [`FileTable`] is there while a kqueue of its process is open somewhere. It is found by the address of the
 //! `files_struct`, on every close in the system while the probes are armed: by a hash table whose
 //! readers take no lock.
 
-use crate::{bindings, knote::Knote, limits::Counter, queue::Kqueue, wrap::files::FilesId};
+use crate::{
+    bindings,
+    index::{ByFile, Index, BY_FILE},
+    knote::Knote,
+    limits::Counter,
+    queue::Kqueue,
+    wrap::{
+        files::FilesId,
+        task_work::{self, TaskWork},
+    },
+};
 use core::ptr;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
-    list::{List, ListArc},
+    list::ListArc,
     new_spinlock,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
-        rcu, Arc, SpinLock,
+        rcu, Arc, ArcBorrow, SpinLock,
     },
     types::Opaque,
 };
@@ -36,9 +46,15 @@ kernel::sync::global_lock! {
 #[pin_data]
 pub(crate) struct FileTable {
     id: FilesId,
-    /// fd_kqlist. Not taken on the wake-up path; before the locks of a kqueue.
+    /// fd_knlist: the knotes on descriptors, in all kqueues of the process. Not taken on the
+    /// wake-up path.
     #[pin]
-    kqueues: SpinLock<List<Kqueue>>,
+    knotes: SpinLock<Index<ByFile, BY_FILE>>,
+    /// Kqueues that are open somewhere. Changed under [`TABLES`].
+    kqueues: Counter,
+    /// The last user of the process's table has begun to close it: what has its address from now
+    /// on is another.
+    dead: Atomic<bool>,
     /// fd_nuserevents.
     user_events: Counter,
     /// The next in the chain of the hash table.
@@ -76,84 +92,97 @@ fn bucket(id: FilesId) -> &'static Atomic<*mut FileTable> {
     &HASH[hash as usize % BUCKETS]
 }
 
-/// Runs `f` on the process's table, if it has one. Any context but interrupts; `f` must not sleep.
-pub(crate) fn with<R>(id: FilesId, f: impl FnOnce(&FileTable) -> R) -> Option<R> {
+/// Runs `f` on what is known of the table `id`, which may be that of several that had this address
+/// one after the other. Any context but interrupts; `f` must not sleep.
+fn for_each(id: FilesId, mut f: impl FnMut(ArcBorrow<'_, FileTable>)) {
     let _rcu = rcu::read_lock();
     let mut at = bucket(id).load(Acquire);
-    // SAFETY: What a chain leads to stays for a grace period after it was unlinked, and so for
-    // our read-side section.
-    while let Some(table) = unsafe { at.as_ref() } {
-        if table.id == id {
-            return Some(f(table));
-        }
+    while !at.is_null() {
+        // SAFETY: What a chain leads to was made by `Arc::into_raw`, and has the hash table's
+        // reference for a grace period after it was unlinked, and so for our read-side section.
+        let table = unsafe { ArcBorrow::from_raw(at.cast_const()) };
         at = table.next.load(Acquire);
+        if table.id == id {
+            f(table);
+        }
     }
-    None
+}
+
+/// Whether the process of table `id` has a kqueue. Any context but interrupts.
+pub(crate) fn has_kqueue(id: FilesId) -> bool {
+    let mut found = false;
+    for_each(id, |_| found = true);
+    found
+}
+
+/// A slot of the table `id` that held `file` has been closed, or, where `fd` is given, is about to
+/// be: ends the knotes on that descriptor, in all kqueues of the process.
+///
+/// Called with preemption off, before the closer drops its reference to the file.
+///
+/// # Safety
+///
+/// The table is alive.
+pub(crate) unsafe fn file_closed(id: FilesId, file: *const bindings::file, fd: Option<u32>) {
+    // SAFETY: By this function's requirements.
+    for_each(id, |table| unsafe { table.file_closed(file, fd) });
 }
 
 impl FileTable {
     /// A kqueue for the current process, known to its table: `make` makes it. `ENOMEM`, and what
     /// `make` says. May sleep.
     pub(crate) fn add_kqueue(
-        make: impl FnOnce(Arc<FileTable>) -> Result<ListArc<Kqueue>>,
+        make: impl FnOnce(Arc<FileTable>) -> Result<Arc<Kqueue>>,
     ) -> Result<Arc<Kqueue>> {
         let id = FilesId::current();
-        let tables = TABLES.lock();
-        let (table, new) = match Self::find(id) {
+        let _tables = TABLES.lock();
+        let mut found = None;
+        for_each(id, |table| {
+            if !table.is_dead() {
+                found = Some(table.into());
+            }
+        });
+        let (table, new) = match found {
             Some(table) => (table, false),
             None => (Self::new(id)?, true),
         };
-        let item = make(table.clone())?;
-        let kq = item.clone_arc();
-        table.kqueues.lock().push_back(item);
+        let kq = make(table.clone())?;
+        table.kqueues.charge(usize::MAX)?;
         if new {
             let head = bucket(id);
             table.next.store(head.load(Relaxed), Relaxed);
             head.store(Arc::into_raw(table).cast_mut(), Release);
         }
-        drop(tables);
         Ok(kq)
     }
 
-    /// A kqueue is no longer its process's. May be called more than once. May sleep.
-    pub(crate) fn remove_kqueue(kq: &Kqueue) {
-        let table = kq.table();
-        let tables = TABLES.lock();
-        let mut kqueues = table.kqueues.lock();
-        // SAFETY: A kqueue is in its own table's list or in none.
-        let removed = unsafe { kqueues.remove(kq) };
-        let last = removed.is_some() && kqueues.is_empty();
-        drop(kqueues);
-        if last {
-            table.unlink();
-        }
-        drop(tables);
-        drop(removed);
+    /// A kqueue that [`Self::add_kqueue`] returned is released. May sleep.
+    pub(crate) fn remove_kqueue(&self) {
+        let memory = {
+            let _tables = TABLES.lock();
+            self.kqueues.uncharge();
+            if self.kqueues.get() != 0 {
+                return;
+            }
+            self.unlink();
+            self.knotes.lock().take_memory()
+        };
+        drop(memory);
     }
 
     fn new(id: FilesId) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 id,
-                kqueues <- new_spinlock!(List::new(), "kqueue_table"),
+                knotes <- new_spinlock!(Index::new(), "kqueue_files"),
+                kqueues: Counter::new(),
+                dead: Atomic::new(false),
                 user_events: Counter::new(),
                 next: Atomic::new(ptr::null_mut()),
                 rcu: Opaque::uninit(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
-    }
-
-    /// Under `TABLES`.
-    fn find(id: FilesId) -> Option<Arc<Self>> {
-        with(id, |table| {
-            // SAFETY: What the hash table has was made by `Arc::into_raw`, and it has a reference,
-            // which it does not give up while `TABLES` is held.
-            let table = unsafe { Arc::from_raw(ptr::from_ref(table)) };
-            let found = table.clone();
-            let _ = Arc::into_raw(table);
-            found
-        })
     }
 
     /// Takes the table out of the hash table. Under `TABLES`; it is in.
@@ -183,15 +212,66 @@ impl FileTable {
         &self.user_events
     }
 
-    /// A slot of the table that held `file` has been closed, or is about to be, where `fd` is
-    /// given: ends the knotes on that descriptor, in all kqueues of the process.
+    /// Whether the process is gone.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Enters a knote, to be found when its descriptor is closed, if it is on one. `ENOMEM`. May
+    /// sleep.
+    pub(crate) fn remember(&self, kn: &ListArc<Knote>) -> Result {
+        if kn.file().is_none() {
+            return Ok(());
+        }
+        Index::reserve(&self.knotes)?;
+        let item = ListArc::try_from_arc(kn.clone_arc()).map_err(|_| EEXIST)?;
+        let rejected = self.knotes.lock().insert(item);
+        rejected.map_err(|_| EBADF)
+    }
+
+    /// Takes a knote out, if it is in. Any context but interrupts.
+    pub(crate) fn forget(&self, kn: &Knote) -> Option<ListArc<Knote, BY_FILE>> {
+        kn.file()?;
+        self.knotes.lock().remove(kn)
+    }
+
+    /// # Safety
     ///
-    /// Called with preemption off, before the closer drops its reference to the file.
+    /// As the function of this name; for one of those that `id` is the table of.
+    unsafe fn file_closed(self: ArcBorrow<'_, Self>, file: *const bindings::file, fd: Option<u32>) {
+        // SAFETY: By this function's requirements.
+        let dying = unsafe { self.id.is_dying() };
+        if dying {
+            self.dead.store(true, Relaxed);
+        }
+        // SAFETY: By this function's requirements.
+        let done = unsafe { self.end_closed(file, fd, AT_ONCE) };
+        // A process that exits closes its kqueues next, in its own time. And where the slot does
+        // not tell what was closed, it must be said now.
+        if done || dying {
+            return;
+        }
+        if fd.is_none() {
+            let rest = EndClosed {
+                table: self.into(),
+                file: file as usize,
+            };
+            // SAFETY: The current task.
+            if unsafe { task_work::add(kernel::task::Task::current_raw(), rest) }.is_ok() {
+                return;
+            }
+        }
+        // SAFETY: By this function's requirements.
+        unsafe { self.end_closed(file, fd, usize::MAX) };
+    }
+
+    /// Ends at most `max` of the knotes on `file` whose descriptor is `fd`, or else does not hold
+    /// it any more. False if there may be more.
     ///
     /// # Safety
     ///
-    /// The table that this one stands for is alive.
-    pub(crate) unsafe fn file_closed(&self, file: *const bindings::file, fd: Option<u32>) {
+    /// The process's table is alive.
+    unsafe fn end_closed(&self, file: *const bindings::file, fd: Option<u32>, max: usize) -> bool {
         // SAFETY: By this function's requirements.
         let dying = unsafe { self.id.is_dying() };
         let closed = |kn: &Knote| match (fd, kn.file()) {
@@ -202,8 +282,39 @@ impl FileTable {
             (None, Some(file)) => dying || !unsafe { self.id.holds(kn.ident() as u32, file) },
             (None, None) => false,
         };
-        for kq in self.kqueues.lock().iter() {
-            kq.file_closed(file, closed);
+        for _ in 0..max {
+            // A statement of its own: the lock is not held for what follows.
+            let taken = self.knotes.lock().take_closed(file, closed);
+            match taken {
+                Some(kn) => kn.kqueue().end(&kn),
+                None => return true,
+            }
+        }
+        false
+    }
+}
+
+/// Knotes that are ended at a close while preemption is off. There are more on one descriptor only
+/// with `EV_UDATA_SPECIFIC`, or hundreds of kqueues.
+const AT_ONCE: usize = 256;
+
+/// The rest of them, by the closer before it returns from the close.
+struct EndClosed {
+    table: Arc<FileTable>,
+    /// The address of the file, to be compared: what is found on it holds it.
+    file: usize,
+}
+
+impl TaskWork for EndClosed {
+    fn run(self) {
+        if FilesId::current() != self.table.id {
+            // The task has left the table: others use it, or it is closed, and the kqueues are.
+            return;
+        }
+        // SAFETY: The current task's table.
+        while !unsafe { self.table.end_closed(self.file as *const _, None, AT_ONCE) } {
+            // SAFETY: No requirement but that one may sleep.
+            unsafe { bindings::kq_cond_resched() };
         }
     }
 }

@@ -190,6 +190,12 @@ int kq_file_fionread(struct file *file, unsigned long uaddr, int *value)
 	return get_user(*value, (int __user *)uaddr) ? -EFAULT : 0;
 }
 
+/* Nobody but the caller refers to the file. */
+bool kq_file_is_unshared(struct file *file)
+{
+	return file_count(file) == 1;
+}
+
 struct file *kq_anon_file(const char *name, const struct file_operations *fops,
 			  void *priv, int flags)
 {
@@ -205,6 +211,12 @@ bool kq_file_is_pipe(struct file *file)
 	return S_ISFIFO(inode->i_mode) && inode->i_pipe;
 }
 
+/* Head and tail as they were at one moment, which both are stored for at once. */
+static union pipe_index kq_pipe_index(struct pipe_inode_info *pipe)
+{
+	return (union pipe_index) { .head_tail = READ_ONCE(pipe->head_tail) };
+}
+
 /*
  * The ring may be replaced (F_SETPIPE_SZ), which happens under the mutex and
  * rd_wait's lock: either keeps it in place. Lengths are read as they are; one
@@ -214,12 +226,14 @@ bool kq_file_is_pipe(struct file *file)
 unsigned int kq_pipe_bytes(struct file *file)
 {
 	struct pipe_inode_info *pipe = file_inode(file)->i_pipe;
-	unsigned int head, tail, bytes = 0;
+	unsigned int i, used, bytes = 0;
+	union pipe_index idx;
 
 	spin_lock_irq(&pipe->rd_wait.lock);
-	head = READ_ONCE(pipe->head);
-	for (tail = READ_ONCE(pipe->tail); tail != head; tail++)
-		bytes += READ_ONCE(pipe_buf(pipe, tail)->len);
+	idx = kq_pipe_index(pipe);
+	used = min(pipe_occupancy(idx.head, idx.tail), pipe->ring_size);
+	for (i = 0; i < used; i++)
+		bytes += READ_ONCE(pipe_buf(pipe, idx.tail + i)->len);
 	spin_unlock_irq(&pipe->rd_wait.lock);
 	return bytes;
 }
@@ -227,7 +241,8 @@ unsigned int kq_pipe_bytes(struct file *file)
 unsigned int kq_pipe_room(struct file *file)
 {
 	struct pipe_inode_info *pipe = file_inode(file)->i_pipe;
-	unsigned int used = READ_ONCE(pipe->head) - READ_ONCE(pipe->tail);
+	union pipe_index idx = kq_pipe_index(pipe);
+	unsigned int used = pipe_occupancy(idx.head, idx.tail);
 	unsigned int usage = READ_ONCE(pipe->max_usage);
 
 	return used < usage ? (usage - used) * PAGE_SIZE : 0;
@@ -236,14 +251,22 @@ unsigned int kq_pipe_room(struct file *file)
 /* ---- Terminals ---- */
 
 /*
- * The caller knows from the device's number that this is one of tty_io.c's
- * files. The terminal stays while its file is open, hung up or not.
+ * The file's device number is one of the terminal layer's. That others do not use
+ * these cannot be relied on, but a terminal's private data points back.
  */
+bool kq_file_is_tty(struct file *file)
+{
+	struct tty_file_private *priv = file->private_data;
+
+	return priv && priv->file == file;
+}
+
+/* The terminal stays while its file is open, hung up or not. */
 unsigned int kq_tty_room(struct file *file)
 {
 	struct tty_file_private *priv = file->private_data;
 
-	return priv ? tty_write_room(priv->tty) : 0;
+	return tty_write_room(priv->tty);
 }
 
 /* ---- Sockets ---- */
@@ -260,11 +283,11 @@ bool kq_sock_state(struct socket *sock, struct kq_sock_state *st)
 
 	if (!sk)
 		return false;
+	st->family = sk->sk_family;
 	st->type = sk->sk_type;
 	st->state = smp_load_acquire(&sk->sk_state);
 	st->shutdown = READ_ONCE(sk->sk_shutdown);
 	st->error = READ_ONCE(sk->sk_err);
-	st->rcvlowat = READ_ONCE(sk->sk_rcvlowat);
 	return true;
 }
 
@@ -311,7 +334,12 @@ int kq_sock_outq(struct socket *sock)
 	    READ_ONCE(sk->sk_prot)->ioctl &&
 	    !READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCOUTQ, &value))
 		return value;
-	return sk_wmem_alloc_get(sk);
+	/*
+	 * sock_wfree() keeps one back while it tells of the room: nothing is as
+	 * small as that, and nobody tells when it goes.
+	 */
+	value = sk_wmem_alloc_get(sk);
+	return value == 1 ? 0 : value;
 }
 
 int kq_sock_room(struct socket *sock)
@@ -340,14 +368,26 @@ int kq_poll_wake(struct wait_queue_entry *wait, unsigned int mode, int flags,
 void kq_probe_flush(struct file *file, struct files_struct *files);
 void kq_probe_dup2(struct files_struct *files, struct file *file,
 		   unsigned int fd);
+void kq_probe_connect(struct file *file);
 void kq_probe_fork(struct task_struct *parent, struct task_struct *child);
+
+/* The file that the probe is tried with, and whether it was seen. */
+static const struct file_operations kq_test_fops;
+static struct file *kq_test_file;
+static bool kq_test_seen;
 
 static int kq_flush_entry(struct fprobe *fp, unsigned long ip,
 			  unsigned long ret_ip, struct ftrace_regs *fregs,
 			  void *data)
 {
-	kq_probe_flush((struct file *)ftrace_regs_get_argument(fregs, 0),
-		       (struct files_struct *)ftrace_regs_get_argument(fregs, 1));
+	struct files_struct *files =
+		(struct files_struct *)ftrace_regs_get_argument(fregs, 1);
+	struct file *file = (struct file *)ftrace_regs_get_argument(fregs, 0);
+
+	if (likely(files))
+		kq_probe_flush(file, files);
+	else if (file == READ_ONCE(kq_test_file))
+		kq_test_seen = true;
 	return 0;
 }
 
@@ -363,34 +403,56 @@ static int kq_dup2_entry(struct fprobe *fp, unsigned long ip,
 
 /*
  * connect(2) of a Unix stream socket tells its listener, and on the connecting
- * side nobody, as who connects is not waiting there. A knote may be.
+ * side nobody, as who connects is not waiting there. A knote may be. A probe on
+ * the function's return would burden every task with a shadow stack, so the task
+ * itself looks, on its way back from the call.
  */
 static int kq_connect_entry(struct fprobe *fp, unsigned long ip,
 			    unsigned long ret_ip, struct ftrace_regs *fregs,
 			    void *data)
 {
-	*(struct socket **)data =
-		(struct socket *)ftrace_regs_get_argument(fregs, 0);
+	struct socket *sock = (struct socket *)ftrace_regs_get_argument(fregs, 0);
+
+	if (sock->file && waitqueue_active(&sock->wq.wait))
+		kq_probe_connect(sock->file);
 	return 0;
 }
 
-static void kq_connect_exit(struct fprobe *fp, unsigned long ip,
-			    unsigned long ret_ip, struct ftrace_regs *fregs,
-			    void *data)
+/*
+ * Calls the knotes on a socket's wait queue, and nobody else there, with what a
+ * connection means. The file, which the caller holds, is a socket's.
+ */
+void kq_sock_connected(struct file *file)
 {
-	struct socket *sock = *(struct socket **)data;
+	struct wait_queue_head *wq = &sock_from_file(file)->wq.wait;
 	struct wait_queue_entry *wait;
 	unsigned long flags;
 
-	if (ftrace_regs_get_return_value(fregs))
-		return;
-	/* The socket is held by who connects it, and its queue is part of it. */
-	spin_lock_irqsave(&sock->wq.wait.lock, flags);
-	list_for_each_entry(wait, &sock->wq.wait.head, entry)
+	spin_lock_irqsave(&wq->lock, flags);
+	list_for_each_entry(wait, &wq->head, entry)
 		if (wait->func == kq_poll_wake)
 			kq_poll_wake(wait, TASK_NORMAL, 0,
 				     poll_to_key(EPOLLOUT | EPOLLWRNORM));
-	spin_unlock_irqrestore(&sock->wq.wait.lock, flags);
+	spin_unlock_irqrestore(&wq->lock, flags);
+}
+
+/*
+ * Whether a close is seen: the probe may be there and not be called, where
+ * tracing of functions is off (the sysctl kernel.ftrace_enabled).
+ */
+static int kq_probe_test(void)
+{
+	struct file *file;
+
+	file = anon_inode_getfile("[kqueue_test]", &kq_test_fops, NULL, O_RDONLY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	kq_test_seen = false;
+	WRITE_ONCE(kq_test_file, file);
+	/* The file is in no table, and the probe is for none. */
+	filp_close(file, NULL);
+	WRITE_ONCE(kq_test_file, NULL);
+	return kq_test_seen ? 0 : -EOPNOTSUPP;
 }
 
 static void kq_fork_probe(void *data, struct task_struct *parent,
@@ -401,14 +463,26 @@ static void kq_fork_probe(void *data, struct task_struct *parent,
 
 static struct fprobe kq_flush_fprobe = { .entry_handler = kq_flush_entry };
 static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
-static struct fprobe kq_connect_fprobe = {
-	.entry_handler = kq_connect_entry,
-	.exit_handler = kq_connect_exit,
-	.entry_data_size = sizeof(struct socket *),
-};
+static struct fprobe kq_connect_fprobe = { .entry_handler = kq_connect_entry };
 static struct tracepoint *kq_tp_fork;
-static const char *kq_flush_symbol;
-static bool kq_have_dup2, kq_have_connect;
+
+/*
+ * The functions that are probed. Every close ends in filp_flush(), which calls
+ * locks_remove_posix() unless the descriptor is an O_PATH one: one of them has to
+ * be there. The others a kernel may do without, at a small loss. What is there is
+ * found out at load, and from then on needed.
+ */
+static struct kq_probe {
+	struct fprobe	*fprobe;
+	const char	*symbol;
+	bool		present;
+	bool		armed;
+} kq_probes[] = {
+	{ &kq_flush_fprobe,	"filp_flush" },
+	{ &kq_flush_fprobe,	"locks_remove_posix" },
+	{ &kq_dup2_fprobe,	"do_dup2" },
+	{ &kq_connect_fprobe,	"unix_stream_connect" },
+};
 
 static void kq_find_tracepoint(struct tracepoint *tp, void *priv)
 {
@@ -416,85 +490,98 @@ static void kq_find_tracepoint(struct tracepoint *tp, void *priv)
 		kq_tp_fork = tp;
 }
 
-/*
- * Arms the probe for closing, on the first of the functions that this kernel
- * has: every close ends in the first, and calls the second unless the
- * descriptor is an O_PATH one.
- */
-static int kq_arm_flush(void)
+static void kq_disarm_fprobes(void)
 {
-	static const char * const symbols[] = {
-		"filp_flush", "locks_remove_posix"
-	};
-	int i, ret = -ENOENT;
+	int i;
 
-	for (i = 0; i < ARRAY_SIZE(symbols); i++) {
-		const char *sym = symbols[i];
-
-		ret = register_fprobe_syms(&kq_flush_fprobe, &sym, 1);
-		if (!ret) {
-			kq_flush_symbol = sym;
-			return 0;
-		}
+	for (i = 0; i < ARRAY_SIZE(kq_probes); i++) {
+		if (kq_probes[i].armed)
+			unregister_fprobe(kq_probes[i].fprobe);
+		kq_probes[i].armed = false;
 	}
-	return ret;
+}
+
+static int kq_arm_fprobes(void)
+{
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(kq_probes); i++) {
+		if (!kq_probes[i].present)
+			continue;
+		ret = register_fprobe_syms(kq_probes[i].fprobe,
+					   &kq_probes[i].symbol, 1);
+		if (ret) {
+			kq_disarm_fprobes();
+			return ret;
+		}
+		kq_probes[i].armed = true;
+	}
+	return 0;
 }
 
 /* Arms all probes: milliseconds, and may sleep. Serialised by probe.rs. */
 int kq_probe_arm(void)
 {
-	static const char *dup2 = "do_dup2", *connect = "unix_stream_connect";
 	int ret;
 
 	/* The compiler checks the probe's signature against the tracepoint. */
 	check_trace_callback_type_sched_process_fork(kq_fork_probe);
 
-	ret = kq_arm_flush();
+	ret = kq_arm_fprobes();
 	if (ret)
 		return ret;
+	ret = kq_probe_test();
+	if (ret)
+		goto disarm;
 	ret = tracepoint_probe_register(kq_tp_fork, kq_fork_probe, NULL);
-	if (ret) {
-		unregister_fprobe(&kq_flush_fprobe);
-		return ret;
-	}
-	/* Only for dup2(2) of a file over itself: a kernel may do without. */
-	kq_have_dup2 = !register_fprobe_syms(&kq_dup2_fprobe, &dup2, 1);
-	/* Only for sockets watched before they are connected: the same. */
-	kq_have_connect = !register_fprobe_syms(&kq_connect_fprobe, &connect, 1);
-	return 0;
+	if (!ret)
+		return 0;
+disarm:
+	kq_disarm_fprobes();
+	return ret;
 }
 
 void kq_probe_disarm(void)
 {
-	if (kq_have_connect)
-		unregister_fprobe(&kq_connect_fprobe);
-	if (kq_have_dup2)
-		unregister_fprobe(&kq_dup2_fprobe);
-	kq_have_connect = false;
-	kq_have_dup2 = false;
 	tracepoint_probe_unregister(kq_tp_fork, kq_fork_probe, NULL);
-	unregister_fprobe(&kq_flush_fprobe);
+	kq_disarm_fprobes();
 }
 
-/* Finds what the probes need, and tries them once, so that a load can fail. */
+/* Finds what there is to probe, and tries it once, so that a load can fail. */
 int kq_probe_init(void)
 {
-	int ret;
+	int i, ret;
 
 	for_each_kernel_tracepoint(kq_find_tracepoint, NULL);
 	if (!kq_tp_fork) {
 		pr_err("kqueue: no tracepoint sched_process_fork in this kernel\n");
 		return -EOPNOTSUPP;
 	}
-	ret = kq_probe_arm();
-	if (ret) {
-		pr_err("kqueue: neither filp_flush nor locks_remove_posix can be probed in this kernel: %d\n",
-		       ret);
+	for (i = 0; i < ARRAY_SIZE(kq_probes); i++) {
+		struct kq_probe *probe = &kq_probes[i];
+
+		/* The first of those that serve the same. */
+		if (i && probe->fprobe == probe[-1].fprobe && probe[-1].present)
+			continue;
+		ret = register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
+		if (ret) {
+			pr_info("kqueue: %s cannot be probed in this kernel: %d\n",
+				probe->symbol, ret);
+			continue;
+		}
+		unregister_fprobe(probe->fprobe);
+		probe->present = true;
+	}
+	if (!kq_probes[0].present && !kq_probes[1].present) {
+		pr_err("kqueue: no way to see a close in this kernel\n");
 		return -EOPNOTSUPP;
 	}
-	pr_info("kqueue: closes seen at %s%s%s\n", kq_flush_symbol,
-		kq_have_dup2 ? "" : ", a dup2 of a file over itself not seen",
-		kq_have_connect ? "" : ", a connect of a Unix socket not seen");
+	ret = kq_probe_arm();
+	if (ret) {
+		pr_err("kqueue: closes are not seen: %d%s\n", ret,
+		       ret == -EOPNOTSUPP ? " (is kernel.ftrace_enabled 0?)" : "");
+		return ret;
+	}
 	kq_probe_disarm();
 	return 0;
 }

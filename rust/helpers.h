@@ -62,6 +62,7 @@ void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs);
 void *kq_files_lookup(struct files_struct *files, unsigned int fd);
 bool kq_files_dying(struct files_struct *files);
 bool kq_file_has_poll(struct file *file);
+bool kq_file_is_unshared(struct file *file);
 umode_t kq_file_mode(struct file *file);
 unsigned int kq_file_rdev_major(struct file *file);
 int kq_file_fionread(struct file *file, unsigned long uaddr, int *value);
@@ -76,22 +77,23 @@ unsigned int kq_pipe_bytes(struct file *file);
 unsigned int kq_pipe_room(struct file *file);
 
 /* Terminals. */
+bool kq_file_is_tty(struct file *file);
 unsigned int kq_tty_room(struct file *file);
 
 /* Sockets. */
 struct socket *kq_sock_from_file(struct file *file);
 struct kq_sock_state {
+	int		family;
 	int		type;
 	int		state;
 	int		shutdown;
 	int		error;
-	int		rcvlowat;
 };
 enum {
 	KQ_SOCK_STREAM = SOCK_STREAM,
 	KQ_SOCK_SEQPACKET = SOCK_SEQPACKET,
-	KQ_TCP_ESTABLISHED = 1,
-	KQ_TCP_CLOSE_WAIT = 8,
+	KQ_AF_UNIX = AF_UNIX,
+	KQ_TCP_CLOSE = 7,
 	KQ_TCP_LISTEN = 10,
 	KQ_RCV_SHUTDOWN = 1,
 	KQ_SEND_SHUTDOWN = 2,
@@ -102,6 +104,7 @@ int kq_sock_inq(struct socket *sock);
 int kq_sock_outq(struct socket *sock);
 int kq_sock_room(struct socket *sock);
 void kq_sock_want_space(struct socket *sock);
+void kq_sock_connected(struct file *file);
 
 /* The probes: see probe.rs, which the kq_probe_*() callbacks belong to. */
 int kq_probe_init(void);

@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of a kqueue's knotes.
+//! Hash tables of knotes.
 //!
-//! A hash table by what a knote watches: the open file, for filters on a descriptor, else filter
-//! and ident. So the close of a descriptor, which is told as a file, finds its knotes in one
-//! chain, and a registration finds the one it means in the same.
+//! There are two kinds. A kqueue finds a knote by what identifies it ([`ByKey`]); a process finds
+//! the knotes on an open file, in all of its kqueues, when a descriptor is closed ([`ByFile`]).
 //!
-//! The table grows by linear hashing: each insertion splits at most one chain, so nobody holds the
+//! A table grows by linear hashing: each insertion splits at most one chain, so nobody holds the
 //! lock for long however many knotes there are. Memory for it is allocated before the lock is
 //! taken.
 
-use crate::knote::Knote;
+use crate::{bindings, knote::Knote};
+use core::{marker::PhantomData, ptr};
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, KVVec},
     fs::File,
+    list::{List, ListArc},
     prelude::*,
     sync::{Arc, SpinLock},
 };
 
-/// A chain of knotes, linked by their `next`.
-pub(crate) type Chain = Option<Arc<Knote>>;
+/// The list of a knote that a [`ByKey`] table uses.
+pub(crate) const BY_KEY: u64 = 1;
+/// The list of a knote that a [`ByFile`] table uses.
+pub(crate) const BY_FILE: u64 = 2;
 
 /// Chains before the first split.
 const FIRST: usize = 8;
-/// Segments: the first of [`FIRST`] chains, each further one as large as all before it.
+/// Segments after the first [`FIRST`] chains, each as large as all before it.
 const SEGMENTS: usize = 28;
 
 /// What identifies a knote in its kqueue.
@@ -38,15 +41,8 @@ pub(crate) struct Key<'a> {
 }
 
 impl Key<'_> {
-    fn file_ptr(&self) -> *const crate::bindings::file {
-        self.file.map_or(core::ptr::null(), |file| file.as_ptr())
-    }
-
-    fn hash(&self) -> usize {
-        match self.file {
-            Some(file) => hash_file(file.as_ptr()),
-            None => mix(self.ident ^ (self.filter as usize).rotate_right(16)),
-        }
+    fn file_ptr(&self) -> *const bindings::file {
+        self.file.map_or(ptr::null(), |file| file.as_ptr())
     }
 }
 
@@ -59,7 +55,35 @@ impl PartialEq for Key<'_> {
     }
 }
 
-fn hash_file(file: *const crate::bindings::file) -> usize {
+/// What a table is by.
+pub(crate) trait Kind {
+    /// The hash of a knote, which does not change while it is in the table.
+    fn hash(kn: &Knote) -> usize;
+}
+
+/// By [`Key`].
+pub(crate) struct ByKey;
+
+impl Kind for ByKey {
+    fn hash(kn: &Knote) -> usize {
+        hash_key(&kn.key())
+    }
+}
+
+/// By [`Knote::file`]; all knotes on a file are in one chain.
+pub(crate) struct ByFile;
+
+impl Kind for ByFile {
+    fn hash(kn: &Knote) -> usize {
+        hash_file(kn.key().file_ptr())
+    }
+}
+
+fn hash_key(key: &Key<'_>) -> usize {
+    mix(mix(key.ident ^ (key.filter as usize).rotate_right(16)) ^ key.udata.unwrap_or(0))
+}
+
+fn hash_file(file: *const bindings::file) -> usize {
     mix(file as usize)
 }
 
@@ -74,32 +98,50 @@ fn mix(value: usize) -> usize {
     (product ^ (product >> 32)) as usize
 }
 
-/// The knotes of a kqueue, under its index lock.
+/// A hash table of knotes, linked by their list `ID`.
 ///
 /// # Invariants
 ///
 /// - `buckets >= FIRST`, and the segments that hold chains `0..buckets` are there.
-/// - A knote whose key hashes to `h` is in chain `slot(h)`, and nowhere else.
-pub(crate) struct Index {
-    first: [Chain; FIRST],
-    segments: [Option<KVVec<Chain>>; SEGMENTS],
+/// - A knote that hashes to `h` is in chain `slot(h)`, and nowhere else.
+pub(crate) struct Index<K: Kind, const ID: u64>
+where
+    Knote: kernel::list::ListItem<ID>,
+{
+    first: [List<Knote, ID>; FIRST],
+    segments: [Option<KVVec<List<Knote, ID>>>; SEGMENTS],
     buckets: usize,
     count: usize,
+    /// Nothing is inserted any more.
+    closed: bool,
+    _kind: PhantomData<fn() -> K>,
 }
 
-impl Index {
-    /// An empty index.
+/// The memory of a table, to be freed where one may sleep.
+pub(crate) type Memory<const ID: u64> = [Option<KVVec<List<Knote, ID>>>; SEGMENTS];
+
+impl<K: Kind, const ID: u64> Index<K, ID>
+where
+    Knote: kernel::list::ListItem<ID>,
+{
+    /// An empty table.
     pub(crate) const fn new() -> Self {
         Self {
-            first: [const { None }; FIRST],
+            first: [const { List::new() }; FIRST],
             segments: [const { None }; SEGMENTS],
             buckets: FIRST,
             count: 0,
+            closed: false,
+            _kind: PhantomData,
         }
     }
 
-    /// The segment that chain `bucket` is in, counted from the second, and its place there; `None`
-    /// in the first.
+    /// How many chains there are.
+    pub(crate) fn buckets(&self) -> usize {
+        self.buckets
+    }
+
+    /// The segment that chain `bucket` is in, and its place there; `None` for the first ones.
     fn place(bucket: usize) -> Option<(usize, usize)> {
         if bucket < FIRST {
             return None;
@@ -119,149 +161,133 @@ impl Index {
         }
     }
 
-    fn chain(&self, bucket: usize) -> &Chain {
+    fn list(&self, bucket: usize) -> Option<&List<Knote, ID>> {
         match Self::place(bucket) {
             None => self.first.get(bucket),
-            Some((segment, at)) => self.segments.get(segment).and_then(|s| s.as_ref()?.get(at)),
+            Some((segment, at)) => self.segments.get(segment)?.as_ref()?.get(at),
         }
-        .unwrap_or(&None)
     }
 
-    fn chain_mut(&mut self, bucket: usize) -> Option<&mut Chain> {
+    fn list_mut(&mut self, bucket: usize) -> Option<&mut List<Knote, ID>> {
         match Self::place(bucket) {
             None => self.first.get_mut(bucket),
             Some((segment, at)) => self.segments.get_mut(segment)?.as_mut()?.get_mut(at),
         }
     }
 
-    fn push(&mut self, bucket: usize, kn: Arc<Knote>) {
-        let rest = self.chain_mut(bucket).and_then(Option::take);
-        *kn.next.access_mut(self) = rest;
-        if let Some(chain) = self.chain_mut(bucket) {
-            *chain = Some(kn);
-        }
-    }
-
-    /// Makes sure that one more knote can be inserted. `ENOMEM`. May sleep.
+    /// Makes sure that the table can grow by one more knote. `ENOMEM`. May sleep.
     pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
-        let segment = {
-            let index = index.lock();
-            match Self::place(index.buckets) {
-                Some((segment, _)) if matches!(index.segments.get(segment), Some(None)) => segment,
-                _ => return Ok(()),
-            }
+        let segment = match Self::place(index.lock().buckets) {
+            Some((segment, _)) => segment,
+            None => return Ok(()),
         };
+        if !matches!(index.lock().segments.get(segment), Some(None)) {
+            return Ok(());
+        }
         let size = FIRST << segment;
         let mut chains = KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..size {
-            chains.push(None, GFP_KERNEL_ACCOUNT)?;
+            chains.push(List::new(), GFP_KERNEL_ACCOUNT)?;
         }
         let mut index = index.lock();
         if let Some(slot @ None) = index.segments.get_mut(segment) {
             *slot = Some(chains);
         }
-        // Else another was faster, and ours goes after the lock, in which it must not.
-        drop(index);
+        // Else another was faster. Ours is freed after the lock, which was declared later.
         Ok(())
     }
 
     /// Splits the next chain in two, if there is memory for that.
     fn grow(&mut self) {
         let bucket = self.buckets;
-        if self.chain_mut(bucket).is_none() {
+        if self.list(bucket).is_none() {
             return;
         }
         let low = bucket - (1 << log2(bucket));
-        let mut rest = self.chain_mut(low).and_then(Option::take);
+        let mut rest = match self.list_mut(low) {
+            Some(chain) => core::mem::take(chain),
+            None => return,
+        };
         self.buckets += 1;
-        while let Some(kn) = rest {
-            rest = kn.next.access_mut(self).take();
-            let slot = self.slot(kn.key().hash());
-            self.push(slot, kn);
+        while let Some(kn) = rest.pop_front() {
+            let slot = self.slot(K::hash(&kn));
+            if let Some(chain) = self.list_mut(slot) {
+                chain.push_back(kn);
+            }
         }
     }
 
-    /// Inserts a knote that is in no index. False, and nothing is done, if its like is there.
-    pub(crate) fn insert(&mut self, kn: Arc<Knote>) -> bool {
-        if self.find(&kn.key()).is_some() {
-            return false;
+    /// Inserts a knote. It comes back from a table that is closed.
+    pub(crate) fn insert(&mut self, kn: ListArc<Knote, ID>) -> Result<(), ListArc<Knote, ID>> {
+        if self.closed {
+            return Err(kn);
         }
         if self.count >= self.buckets {
             self.grow();
         }
-        let slot = self.slot(kn.key().hash());
-        self.push(slot, kn);
-        self.count += 1;
-        true
-    }
-
-    /// The knote of a key.
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<Knote>> {
-        let mut chain = self.chain(self.slot(key.hash()));
-        while let Some(kn) = chain {
-            if kn.key() == *key {
-                return Some(kn.clone());
+        let slot = self.slot(K::hash(&kn));
+        match self.list_mut(slot) {
+            Some(chain) => {
+                chain.push_back(kn);
+                self.count += 1;
+                Ok(())
             }
-            chain = kn.next.access(self);
+            None => Err(kn),
         }
-        None
     }
 
-    /// Takes what `take` says out of the chain of `hash`, and returns it as a chain.
-    fn take_from(&mut self, hash: usize, take: impl Fn(&Knote) -> bool) -> Chain {
-        let slot = self.slot(hash);
-        let mut rest = self.chain_mut(slot).and_then(Option::take);
-        let mut taken = None;
-        while let Some(kn) = rest {
-            rest = kn.next.access_mut(self).take();
-            if take(&kn) {
-                *kn.next.access_mut(self) = taken;
-                taken = Some(kn);
-                self.count -= 1;
-            } else {
-                self.push(slot, kn);
-            }
-        }
-        taken
+    /// Takes `kn` out, if it is in; it is in no other table of this kind. Who gets it of a kqueue's
+    /// table ends it.
+    pub(crate) fn remove(&mut self, kn: &Knote) -> Option<ListArc<Knote, ID>> {
+        let slot = self.slot(K::hash(kn));
+        // SAFETY: Whatever list `ID` of a knote is in is a chain of the one table that it may be in,
+        // or a list that a call of `take_*` has returned: then whoever has that has taken the
+        // knote out, and nobody else removes it. By the type invariants the chain is this one.
+        let item = unsafe { self.list_mut(slot)?.remove(kn) }?;
+        self.count -= 1;
+        Some(item)
     }
 
-    /// Takes `kn` out, if it is in. The one who gets it ends it.
-    pub(crate) fn remove(&mut self, kn: &Knote) -> Option<Arc<Knote>> {
-        self.take_from(kn.key().hash(), |other| core::ptr::eq(other, kn))
+    /// Closes the table: nothing is inserted any more.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
-    /// Takes out the knotes on `file` that `closed` says, and returns them as a chain.
-    pub(crate) fn take_closed(
-        &mut self,
-        file: *const crate::bindings::file,
-        closed: impl Fn(&Knote) -> bool,
-    ) -> Chain {
-        self.take_from(hash_file(file), |kn| {
-            kn.file().is_some_and(|f| f.as_ptr().cast_const() == file) && closed(kn)
-        })
+    /// A knote of chain `bucket`, taken out.
+    pub(crate) fn take_one(&mut self, bucket: usize) -> Option<ListArc<Knote, ID>> {
+        let item = self.list_mut(bucket)?.pop_front()?;
+        self.count -= 1;
+        Some(item)
     }
 
-    /// How many chains there are.
-    pub(crate) fn buckets(&self) -> usize {
-        self.buckets
-    }
-
-    /// Takes out all of chain `bucket`.
-    pub(crate) fn take_bucket(&mut self, bucket: usize) -> Chain {
-        let taken = self.chain_mut(bucket).and_then(Option::take);
-        let mut chain = &taken;
-        let mut len = 0;
-        while let Some(kn) = chain {
-            len += 1;
-            chain = kn.next.access(self);
-        }
-        self.count -= len;
-        taken
-    }
-
-    /// The memory of an index that stays empty, to be freed where one may sleep.
-    pub(crate) fn take_memory(&mut self) -> [Option<KVVec<Chain>>; SEGMENTS] {
+    /// The memory of a table that is closed and empty.
+    pub(crate) fn take_memory(&mut self) -> Memory<ID> {
         self.buckets = FIRST;
         core::mem::replace(&mut self.segments, [const { None }; SEGMENTS])
+    }
+}
+
+impl Index<ByKey, BY_KEY> {
+    /// The knote of a key.
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<Knote>> {
+        let chain = self.list(self.slot(hash_key(key)))?;
+        let found = chain.iter().find(|kn| kn.key() == *key)?;
+        Some(found.into())
+    }
+}
+
+impl Index<ByFile, BY_FILE> {
+    /// Takes out some knote on `file` that `closed` says, if there is one.
+    pub(crate) fn take_closed(
+        &mut self,
+        file: *const bindings::file,
+        closed: impl Fn(&Knote) -> bool,
+    ) -> Option<ListArc<Knote, BY_FILE>> {
+        let chain = self.list(self.slot(hash_file(file)))?;
+        let found: Arc<Knote> = chain
+            .iter()
+            .find(|kn| kn.key().file_ptr() == file && closed(kn))?
+            .into();
+        self.remove(&found)
     }
 }

@@ -5,9 +5,10 @@
 //! # Life
 //!
 //! The change lock's holder makes it ([`Knote::new`]), hooks it to its object, and puts it in the
-//! kqueue's index. Whoever takes it out of the index, which one party alone can, ends it:
-//! `EV_DELETE`, the delivery of an `EV_ONESHOT` event, the close of its descriptor, the close of
-//! the kqueue. See [`Kqueue::end`](crate::queue::Kqueue::end).
+//! kqueue's index, and in its process's if it is on a descriptor. Whoever takes it out of the
+//! kqueue's index, which one party alone can, ends it: `EV_DELETE`, the delivery of an
+//! `EV_ONESHOT` event, the close of its descriptor, the close of the kqueue. See
+//! [`Kqueue::end`](crate::queue::Kqueue::end).
 //!
 //! # Status
 //!
@@ -25,14 +26,14 @@
 use crate::{
     filetable::FileTable,
     filter::{Filterops, HookSpace, Request},
-    index::{Index, Key},
+    index::{Key, BY_FILE, BY_KEY},
     queue::{Kqueue, QueueState},
     uapi::*,
 };
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     fs::File,
-    list::{impl_list_arc_safe, impl_list_item, ListArc, ListLinks},
+    list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListArc, ListLinks, TryNewListArc},
     prelude::*,
     sync::{
         aref::ARef,
@@ -64,7 +65,7 @@ pub(crate) struct KnoteState {
     /// kn_sfflags: `fflags` of the latest change.
     pub(crate) sfflags: u32,
     /// When it was queued, in the kqueue's count of such.
-    pub(crate) seq: u32,
+    pub(crate) seq: u64,
     /// kn_data: the filter's.
     pub(crate) data: i64,
     /// kn_sdata: `data` of the latest change.
@@ -78,7 +79,6 @@ pub(crate) struct KnoteState {
 /// # Invariants
 ///
 /// - `hook` was made by `ops`.
-/// - `next` is `None` when the knote is dropped.
 /// - The knote is counted with `kq.user()`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Knote {
@@ -96,11 +96,19 @@ pub(crate) struct Knote {
     /// kn_filter.
     filter: i16,
     udata_specific: bool,
-    /// The next in the same chain of the index, or of a list of such that were taken out.
-    pub(crate) next: LockedBy<Option<Arc<Knote>>, Index>,
     /// In the ready list.
     #[pin]
-    links: ListLinks,
+    ready_links: ListLinks,
+    /// In the kqueue's index.
+    #[pin]
+    key_links: ListLinks<BY_KEY>,
+    #[pin]
+    key_tracker: AtomicTracker<BY_KEY>,
+    /// In the process's index, for filters on a descriptor.
+    #[pin]
+    file_links: ListLinks<BY_FILE>,
+    #[pin]
+    file_tracker: AtomicTracker<BY_FILE>,
     pub(crate) state: LockedBy<KnoteState, QueueState>,
     /// kn_hook.
     hook: HookSpace,
@@ -108,9 +116,13 @@ pub(crate) struct Knote {
 
 impl_list_arc_safe! {
     impl ListArcSafe<0> for Knote { untracked; }
+    impl ListArcSafe<BY_KEY> for Knote { tracked_by key_tracker: AtomicTracker<BY_KEY>; }
+    impl ListArcSafe<BY_FILE> for Knote { tracked_by file_tracker: AtomicTracker<BY_FILE>; }
 }
 impl_list_item! {
-    impl ListItem<0> for Knote { using ListLinks { self.links }; }
+    impl ListItem<0> for Knote { using ListLinks { self.ready_links }; }
+    impl ListItem<BY_KEY> for Knote { using ListLinks { self.key_links }; }
+    impl ListItem<BY_FILE> for Knote { using ListLinks { self.file_links }; }
 }
 
 impl Knote {
@@ -137,8 +149,11 @@ impl Knote {
                 udata: Atomic::new(kev.udata),
                 filter: kev.filter,
                 udata_specific: kev.flags & EV_UDATA_SPECIFIC != 0,
-                next: LockedBy::new(kq.index(), None),
-                links <- ListLinks::new(),
+                ready_links <- ListLinks::new(),
+                key_links <- ListLinks::new(),
+                key_tracker <- AtomicTracker::new(),
+                file_links <- ListLinks::new(),
+                file_tracker <- AtomicTracker::new(),
                 state: LockedBy::new(
                     kq.queue(),
                     KnoteState {
@@ -175,6 +190,10 @@ impl Knote {
 
     pub(crate) fn ident(&self) -> usize {
         self.ident
+    }
+
+    pub(crate) fn kqueue(&self) -> &Arc<Kqueue> {
+        &self.kq
     }
 
     /// The table of the process that has the kqueue.

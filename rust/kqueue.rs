@@ -72,5 +72,6 @@ impl Drop for Probes {
     fn drop(&mut self) {
         probe::exit();
         filetable::exit();
+        limits::exit();
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::bindings;
 use kernel::{
-    alloc::flags::{GFP_KERNEL, GFP_KERNEL_ACCOUNT},
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
@@ -66,6 +66,11 @@ pub(crate) unsafe fn init() {
     unsafe { bindings::kq_param_init(crate::knote::Knote::SIZE) };
 }
 
+/// The table of users goes. Nothing of this file is used after.
+pub(crate) fn exit() {
+    drop(core::mem::take(&mut *USERS.lock()));
+}
+
 impl User {
     /// Counts one more knote. `ENOMEM` past the limit.
     pub(crate) fn charge_watch(&self) -> Result {
@@ -101,7 +106,7 @@ impl UserRef {
                     },
                     GFP_KERNEL_ACCOUNT,
                 )?;
-                users.push(user.clone(), GFP_KERNEL)?;
+                users.push(user.clone(), GFP_KERNEL_ACCOUNT)?;
                 user
             }
         };

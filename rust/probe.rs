@@ -12,10 +12,18 @@ use crate::{
     wrap::{
         delayed_work::{Call, DelayedCall},
         files::{self, FilesId},
+        poll,
         task_work::{self, TaskWork},
     },
 };
-use kernel::{alloc::flags::GFP_KERNEL, alloc::KBox, error::to_result, prelude::*};
+use kernel::{
+    alloc::{flags::GFP_KERNEL, KBox},
+    error::to_result,
+    fs::File,
+    prelude::*,
+    sync::aref::ARef,
+    task::Task,
+};
 
 /// Milliseconds that the probes stay armed without a user.
 const LINGER: u32 = 10_000;
@@ -111,10 +119,8 @@ impl Call for Disarm {
 /// Called from the probe on the function that does that, with preemption off. Both are alive.
 #[no_mangle]
 unsafe extern "C" fn kq_probe_flush(file: *mut bindings::file, files: *mut bindings::files_struct) {
-    // SAFETY: The table is alive by this function's requirements.
-    filetable::with(FilesId::of(files), |table| unsafe {
-        table.file_closed(file, None)
-    });
+    // SAFETY: By this function's requirements.
+    unsafe { filetable::file_closed(FilesId::of(files), file, None) };
 }
 
 /// `file` is about to be put in slot `fd` of `files`, over what is there: if that is `file`, the
@@ -129,18 +135,17 @@ unsafe extern "C" fn kq_probe_dup2(
     file: *mut bindings::file,
     fd: core::ffi::c_uint,
 ) {
-    // SAFETY: The table is alive by this function's requirements. A knote on this file and slot
-    // is one whose slot has held the file until now, or a close is under way that ends it anyway.
-    filetable::with(FilesId::of(files), |table| unsafe {
-        table.file_closed(file, Some(fd))
-    });
+    // A knote on this file and slot is one whose slot has held the file until now, or a close is
+    // under way that ends it anyway.
+    // SAFETY: By this function's requirements.
+    unsafe { filetable::file_closed(FilesId::of(files), file, Some(fd)) };
 }
 
 /// `child` was made by `parent`, and has not run yet.
 ///
 /// # Safety
 ///
-/// Called from the tracepoint, with preemption off. Both are alive.
+/// Called from the tracepoint, which may not sleep. Both are alive.
 #[no_mangle]
 unsafe extern "C" fn kq_probe_fork(
     parent: *mut bindings::task_struct,
@@ -152,10 +157,33 @@ unsafe extern "C" fn kq_probe_fork(
     if child_files.is_null() || parent_files == child_files {
         return;
     }
-    if filetable::with(FilesId::of(parent_files), |_| ()).is_some() {
+    if filetable::has_kqueue(FilesId::of(parent_files)) {
         // Without memory the child keeps a descriptor that every call refuses.
         // SAFETY: The child is alive by this function's requirements.
-        let _ = unsafe { task_work::add::<CloseInherited>(child) };
+        let _ = unsafe { task_work::add(child, CloseInherited) };
+    }
+}
+
+/// The socket behind `file` is being connected, and somebody is on its wait queue.
+///
+/// # Safety
+///
+/// Called from the probe on that, with preemption off. `file` is alive.
+#[no_mangle]
+unsafe extern "C" fn kq_probe_connect(file: *mut bindings::file) {
+    // SAFETY: By this function's requirements; we are not in a read, write or lseek.
+    let file = unsafe { File::from_raw_file(file) }.into();
+    // Without memory a knote is told at the next change of the socket.
+    // SAFETY: The current task.
+    let _ = unsafe { task_work::add(Task::current_raw(), Connected(file)) };
+}
+
+/// Before it returns from connect(2), the task looks who waits for that.
+struct Connected(ARef<File>);
+
+impl TaskWork for Connected {
+    fn run(self) {
+        poll::connected(&self.0);
     }
 }
 
@@ -163,12 +191,14 @@ unsafe extern "C" fn kq_probe_fork(
 struct CloseInherited;
 
 impl TaskWork for CloseInherited {
-    fn run() {
+    fn run(self) {
         let files = FilesId::current();
         let mut first = 0;
-        // SAFETY: The current task's own table.
+        // SAFETY: The current task's own table, or none where it was killed before it ran, in which
+        // nothing is found.
         while let Some(fd) = unsafe { files.find(first, device::is_inherited) } {
-            files::close(fd);
+            // SAFETY: A task work runs on the way to user space, where no descriptor is in use.
+            unsafe { files::close(fd) };
             first = fd + 1;
         }
     }

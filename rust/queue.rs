@@ -8,7 +8,7 @@
 use crate::{
     bindings,
     filetable::FileTable,
-    index::{Chain, Index},
+    index::{ByKey, Index, BY_KEY},
     knote::{status, Knote, KnoteState},
     limits::UserRef,
     wrap::{
@@ -20,7 +20,7 @@ use crate::{
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     c_str,
-    list::{impl_list_arc_safe, impl_list_item, List, ListArc, ListLinks},
+    list::{List, ListArc},
     new_mutex, new_spinlock,
     prelude::*,
     static_lock_class,
@@ -34,7 +34,7 @@ pub(crate) struct QueueState {
     /// kq_count: how many these are.
     count: usize,
     /// Number of the next knote to be queued. A scan ends before what was queued after its start.
-    next_seq: u32,
+    next_seq: u64,
     /// The last descriptor in the owner's table is closed: nothing is queued any more.
     closed: bool,
 }
@@ -46,15 +46,12 @@ pub(crate) struct Kqueue {
     table: Arc<FileTable>,
     /// Who its knotes are counted with.
     user: UserRef,
-    /// In `table`.
-    #[pin]
-    links: ListLinks,
     /// Taken on the wake-up path, with other people's spin locks held: a leaf.
     #[pin]
     queue: IrqSpinLock<QueueState>,
     /// Never taken on the wake-up path nor in interrupts. Before the queue lock.
     #[pin]
-    index: SpinLock<Index>,
+    index: SpinLock<Index<ByKey, BY_KEY>>,
     /// Held while a change is applied, which may sleep. Before all others.
     #[pin]
     change: Mutex<()>,
@@ -67,13 +64,6 @@ pub(crate) struct Kqueue {
     /// Wakes `pollers`.
     #[pin]
     poke: IrqWork<Kqueue>,
-}
-
-impl_list_arc_safe! {
-    impl ListArcSafe<0> for Kqueue { untracked; }
-}
-impl_list_item! {
-    impl ListItem<0> for Kqueue { using ListLinks { self.links }; }
 }
 
 // SAFETY: `poke` is the only `IrqWork` of a `Kqueue`, and that is what `from_work` goes by.
@@ -93,13 +83,12 @@ unsafe impl HasIrqWork for Kqueue {
 }
 
 impl Kqueue {
-    /// A kqueue of the process whose table is `table`, not yet known to it. `ENOMEM`. May sleep.
-    pub(crate) fn new(table: Arc<FileTable>, user: UserRef) -> Result<ListArc<Self>> {
-        ListArc::pin_init(
+    /// A kqueue of the process whose table is `table`. `ENOMEM`. May sleep.
+    pub(crate) fn new(table: Arc<FileTable>, user: UserRef) -> Result<Arc<Self>> {
+        Arc::pin_init(
             try_pin_init!(Self {
                 table,
                 user,
-                links <- ListLinks::new(),
                 queue <- new_irq_spinlock!(
                     QueueState {
                         ready: List::new(),
@@ -133,7 +122,7 @@ impl Kqueue {
         &self.queue
     }
 
-    pub(crate) fn index(&self) -> &SpinLock<Index> {
+    pub(crate) fn index(&self) -> &SpinLock<Index<ByKey, BY_KEY>> {
         &self.index
     }
 
@@ -167,58 +156,74 @@ impl Kqueue {
     }
 
     /// Wakes one thread in kevent(2), and who polls. After something was queued; any context.
-    // Asked after the queue lock, under which sleepers and pollers look before they sleep.
     pub(crate) fn wake(&self) {
+        self.wake_waiter();
+        self.wake_pollers();
+    }
+
+    /// Wakes one thread in kevent(2).
+    // Asked after the queue lock, under which sleepers and pollers look before they sleep.
+    pub(crate) fn wake_waiter(&self) {
         if self.waiters.is_active() {
             self.waiters.wake_one();
         }
+    }
+
+    /// Wakes who polls.
+    pub(crate) fn wake_pollers(&self) {
         if self.pollers.is_active() {
             self.poke.queue();
         }
     }
 
-    /// knote_drop: ends knotes that the caller has taken out of the index. Any context but
-    /// interrupts; no lock held that is taken on the wake-up path.
-    pub(crate) fn end(&self, mut chain: Chain) {
-        while let Some(kn) = chain {
-            chain = kn.next.access_mut(&mut *self.index.lock()).take();
-            let (parked, queued) = {
-                let mut queue = self.queue.lock();
-                let st = kn.state.access_mut(&mut *queue);
-                st.status |= status::DROPPED;
-                let parked = st.parked.take();
-                (parked, queue.dequeue(&kn))
-            };
-            kn.f_detach();
-            // A scan that has it in flux drops its own reference, without delivering it.
-            drop((parked, queued));
+    /// knote_drop: ends a knote, if nobody else has. Any context but interrupts; no lock held that
+    /// is taken on the wake-up path.
+    pub(crate) fn end(&self, kn: &Knote) {
+        // A statement of its own: who gets it is alone with it, and the lock is not needed.
+        let indexed = self.index.lock().remove(kn);
+        if let Some(indexed) = indexed {
+            self.end_taken(indexed);
         }
     }
 
-    /// The descriptor `file` was open at has been closed: takes out the knotes on it that `closed`
-    /// says, and ends them. With preemption off; no lock held that is taken on the wake-up path.
-    pub(crate) fn file_closed(&self, file: *const bindings::file, closed: impl Fn(&Knote) -> bool) {
-        let chain = self.index.lock().take_closed(file, closed);
-        self.end(chain);
+    /// Ends a knote that the caller has taken out of the index.
+    fn end_taken(&self, kn: ListArc<Knote, BY_KEY>) {
+        let (parked, queued) = {
+            let mut queue = self.queue.lock();
+            let st = queue.state(&kn);
+            st.status |= status::DROPPED;
+            let parked = st.parked.take();
+            (parked, queue.dequeue(&kn))
+        };
+        let on_file = self.table.forget(&kn);
+        kn.f_detach();
+        // A scan that has it in flux drops its own reference, without delivering it.
+        drop((parked, queued, on_file));
     }
 
     /// The kqueue is closed in its owner's table, or released: ends all knotes, wakes everybody.
     /// May be called more than once. Process context, may sleep.
+    // Not under the change lock: a change may take as long as some file's poll operation does.
     pub(crate) fn close(&self) {
-        // Not while a change is applied: none is begun after this.
-        let change = self.change.lock();
         self.queue.lock().closed = true;
-        drop(change);
-
-        let buckets = self.index.lock().buckets();
+        let buckets = {
+            let mut index = self.index.lock();
+            index.close();
+            index.buckets()
+        };
         for bucket in 0..buckets {
-            let chain = self.index.lock().take_bucket(bucket);
-            self.end(chain);
+            loop {
+                let taken = self.index.lock().take_one(bucket);
+                let Some(kn) = taken else { break };
+                self.end_taken(kn);
+            }
         }
         let memory = self.index.lock().take_memory();
         drop(memory);
         self.waiters.wake_all();
-        self.poke.queue();
+        if self.pollers.is_active() {
+            self.poke.queue();
+        }
         self.poke.sync();
     }
 }
@@ -234,7 +239,7 @@ impl QueueState {
     }
 
     /// The number of the next knote to be queued.
-    pub(crate) fn next_seq(&self) -> u32 {
+    pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
@@ -257,7 +262,7 @@ impl QueueState {
         };
         st.status |= status::QUEUED;
         st.seq = seq;
-        self.next_seq = seq.wrapping_add(1);
+        self.next_seq = seq + 1;
         self.count += 1;
         self.ready.push_back(item);
         true
@@ -278,9 +283,9 @@ impl QueueState {
 
     /// Takes the first ready knote in hand, if it was queued before `limit`: it is in flux, and
     /// not active until something activates it again.
-    pub(crate) fn take_first(&mut self, limit: u32) -> Option<ListArc<Knote>> {
+    pub(crate) fn take_first(&mut self, limit: u64) -> Option<ListArc<Knote>> {
         let first = self.ready.iter().next()?;
-        if first.state.access(self).seq.wrapping_sub(limit) as i32 >= 0 {
+        if first.state.access(self).seq >= limit {
             return None;
         }
         let kn = self.ready.pop_front()?;
@@ -301,7 +306,7 @@ impl QueueState {
             status::ACTIVE => {
                 st.status |= status::QUEUED;
                 st.seq = seq;
-                self.next_seq = seq.wrapping_add(1);
+                self.next_seq = seq + 1;
                 self.count += 1;
                 self.ready.push_back(item);
                 Ok(true)
@@ -325,7 +330,7 @@ impl QueueState {
         // What is first must not be older than what is before it was.
         let seq = match self.ready.iter().next() {
             Some(first) => first.state.access(self).seq,
-            None => self.next_seq.wrapping_sub(1),
+            None => self.next_seq.saturating_sub(1),
         };
         let st = self.state(&item);
         st.status &= !status::INFLUX;

@@ -4,7 +4,7 @@
 
 use crate::{
     bindings,
-    filter::{self, Filterops, Source, Touched},
+    filter::{self, Filterops, Source},
     index::{Index, Key},
     knote::{status, Knote, KEPT_FLAGS},
     queue::Kqueue,
@@ -40,33 +40,36 @@ impl Kqueue {
         };
 
         let _change = self.change_lock().lock();
-        if self.queue().lock().is_closed() {
-            return Err(EBADF);
-        }
-        let key = Key {
-            file: file.as_deref(),
-            filter: kev.filter,
-            ident: kev.ident,
-            udata: (kev.flags & EV_UDATA_SPECIFIC != 0).then_some(kev.udata),
-        };
-        // A statement of its own, so that the lock is not held for what follows.
-        let found = self.index().lock().find(&key);
-        match found {
-            Some(kn) if kev.flags & EV_DELETE != 0 => {
-                let chain = self.index().lock().remove(&kn);
-                self.end(chain);
-                Ok(())
+        loop {
+            let key = Key {
+                file: file.as_deref(),
+                filter: kev.filter,
+                ident: kev.ident,
+                udata: (kev.flags & EV_UDATA_SPECIFIC != 0).then_some(kev.udata),
+            };
+            // A statement of its own, so that the lock is not held for what follows.
+            let found = self.index().lock().find(&key);
+            match found {
+                Some(kn) if kev.flags & EV_DELETE != 0 => self.end(&kn),
+                Some(kn) => {
+                    if !self.modify(&kn, &kev)? {
+                        // It has been delivered for the last time, or is being closed: whoever does
+                        // that is about to take it out, if we do not.
+                        self.end(&kn);
+                        continue;
+                    }
+                }
+                None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
+                None => {
+                    let ops = match source {
+                        Source::Ident(ops) => ops,
+                        Source::Descriptor(kqfilter) => kqfilter(file.as_deref().ok_or(EBADF)?)?,
+                        Source::Reserved | Source::Missing => return Err(EINVAL),
+                    };
+                    self.add(ops, file, &kev)?;
+                }
             }
-            Some(kn) => self.modify(&kn, &kev),
-            None if kev.flags & EV_ADD == 0 => Err(ENOENT),
-            None => {
-                let ops = match source {
-                    Source::Ident(ops) => ops,
-                    Source::Descriptor(kqfilter) => kqfilter(file.as_deref().ok_or(EBADF)?)?,
-                    Source::Reserved | Source::Missing => return Err(EINVAL),
-                };
-                self.add(ops, file, &kev)
-            }
+            return Ok(());
         }
     }
 
@@ -81,9 +84,23 @@ impl Kqueue {
         // In flux: whatever activates it from now on leaves it to us to queue it.
         let item = Knote::new(self, ops, file, kev)?;
         let active = item.f_attach()?;
-        if !self.index().lock().insert(item.clone_arc()) {
+        if let Err(e) = self.table().remember(&item) {
             item.f_detach();
-            return Err(EEXIST);
+            return Err(e);
+        }
+        let inserted = match ListArc::try_from_arc(item.clone_arc()) {
+            // A statement of its own, so that what comes back is dropped after the lock.
+            Ok(indexed) => {
+                let rejected = self.index().lock().insert(indexed);
+                rejected.is_ok()
+            }
+            Err(_) => false,
+        };
+        if !inserted {
+            // The kqueue is closed.
+            drop(self.table().forget(&item));
+            item.f_detach();
+            return Err(EBADF);
         }
         // A close of the descriptor before the insertion has not seen the knote; one after has.
         let gone = item.file().is_some_and(|file| {
@@ -91,8 +108,7 @@ impl Kqueue {
             !unsafe { self.table().id().holds(item.ident() as u32, file) }
         });
         if gone {
-            let chain = self.index().lock().remove(&item);
-            self.end(chain);
+            self.end(&item);
         }
         self.begin(item, kev, active)
     }
@@ -105,62 +121,60 @@ impl Kqueue {
         if active {
             st.status |= status::ACTIVE;
         }
-        if kev.flags & EV_DISABLE != 0 {
+        if kev.flags & (EV_DISABLE | EV_ENABLE) == EV_DISABLE {
             st.status |= status::DISABLED;
         }
         let put = queue.put(item);
         drop(queue);
-        match put {
-            Ok(queued) => {
-                if queued {
-                    self.wake();
-                }
-                Ok(())
-            }
-            Err(dropped) => {
-                drop(dropped);
-                Err(EBADF)
-            }
+        // What comes back is dropped here, after the lock.
+        if put.map_err(|_| EBADF)? {
+            self.wake();
         }
+        Ok(())
     }
 
-    /// Changes a knote. Under the change lock.
-    fn modify(&self, kn: &Knote, kev: &Kevent) -> Result {
-        let touched = kn.f_touch(kev)?;
-        if kev.flags & EV_ADD != 0 {
-            kn.set_udata(kev.udata);
-        }
+    /// Changes a knote. False, and it is not changed, if it is about to be no more. Under the
+    /// change lock.
+    fn modify(&self, kn: &Knote, kev: &Kevent) -> Result<bool> {
+        kn.f_prepare(kev)?;
+        let evaluated = kn.ops().evaluated;
         let mut queue = self.queue().lock();
         let st = queue.state(kn);
+        if st.status & status::DROPPED != 0 {
+            return Ok(false);
+        }
+        kn.f_touch(st, kev);
         if kev.flags & EV_ADD != 0 {
+            kn.set_udata(kev.udata);
             st.flags = kev.flags & KEPT_FLAGS;
         }
+        // Both: enabled, as in the BSDs.
         if kev.flags & EV_DISABLE != 0 {
             st.status |= status::DISABLED;
-        } else if kev.flags & (EV_ENABLE | EV_ADD) != 0 {
+        }
+        if kev.flags & EV_ENABLE != 0 || kev.flags & (EV_ADD | EV_DISABLE) == EV_ADD {
             st.status &= !status::DISABLED;
         }
-        match touched {
-            Touched::Active => st.status |= status::ACTIVE,
-            Touched::Inactive => {}
-        }
-        let off = st.status & status::DISABLED != 0
-            || (touched == Touched::Inactive && !kn.ops().evaluated);
-        if touched == Touched::Inactive && !kn.ops().evaluated {
+        if !evaluated {
             st.status &= !status::ACTIVE;
-        }
-        let mut queued = false;
-        if off {
-            if let Some(item) = queue.dequeue(kn) {
-                queue.park(item);
+            if kn.f_peek(st) {
+                st.status |= status::ACTIVE;
             }
-        } else {
+        }
+        let wanted = st.status & (status::ACTIVE | status::DISABLED) == status::ACTIVE;
+        let request = st.request();
+        let mut queued = false;
+        if wanted {
             queued = queue.enqueue(kn);
+        } else if let Some(item) = queue.dequeue(kn) {
+            queue.park(item);
         }
         drop(queue);
         if queued {
             self.wake();
+        } else if evaluated && !wanted && kn.f_event(&request, None).is_some() {
+            kn.activate();
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -78,7 +78,7 @@ impl Kqueue {
     /// `EBADF`: the kqueue is closed. `EFAULT`: events could not be stored, and none was before;
     /// they stay.
     pub(crate) fn scan(&self, mut list: EventList) -> Result<usize> {
-        let mut total = 0;
+        let (mut total, mut requeued) = (0, false);
         let mut limit = None;
         while list.room != 0 {
             let mut batch = Batch {
@@ -88,7 +88,8 @@ impl Kqueue {
             let taken = {
                 let mut queue = self.queue().lock();
                 if queue.is_closed() {
-                    return Err(EBADF);
+                    // What was delivered before is in the program's memory.
+                    return if total == 0 { Err(EBADF) } else { Ok(total) };
                 }
                 let limit = *limit.get_or_insert(queue.next_seq());
                 batch.take(&mut queue, list.room, limit)
@@ -104,7 +105,7 @@ impl Kqueue {
                 }
                 break;
             }
-            let delivered = self.give_up(&mut batch);
+            let delivered = self.give_up(&mut batch, &mut requeued);
             if delivered < found {
                 // It has just been writable: a fault here is of the program's own making, and the
                 // events count as delivered.
@@ -114,18 +115,21 @@ impl Kqueue {
             total += delivered;
         }
         // One thread was woken for each activation, and this one may have taken several, or left
-        // some.
-        if self.waiters().is_active() && self.queue().lock().count() != 0 {
-            self.waiters().wake_one();
+        // some. Who polled while we had them in hand saw nothing.
+        if self.queue().lock().count() != 0 {
+            self.wake_waiter();
+            if requeued {
+                self.wake_pollers();
+            }
         }
         Ok(total)
     }
 
     /// The events were stored: gives up what is in hand, and returns how many of the events count,
-    /// which are then the first ones of the batch.
-    fn give_up(&self, batch: &mut Batch) -> usize {
+    /// which are then the first ones of the batch. `requeued` becomes true if a knote was queued.
+    fn give_up(&self, batch: &mut Batch, requeued: &mut bool) -> usize {
         let mut done: [Option<Given>; BATCH] = [const { None }; BATCH];
-        let (mut from, mut to, mut queued) = (0, 0, false);
+        let (mut from, mut to) = (0, 0);
         {
             let mut queue = self.queue().lock();
             for (held, done) in batch.held.iter_mut().zip(&mut done) {
@@ -138,7 +142,7 @@ impl Kqueue {
                     None
                 };
                 from += usize::from(found);
-                let given = queue.give(item, kev.as_ref(), &mut queued);
+                let given = queue.give(item, kev.as_ref(), requeued);
                 if let (Some(kev), true) = (kev, given.counts) {
                     if let Some(place) = batch.events.get_mut(to) {
                         *place = kev;
@@ -150,12 +154,8 @@ impl Kqueue {
         }
         for given in done.into_iter().flatten() {
             if let (Some(item), true) = (&given.item, given.delete) {
-                let chain = self.index().lock().remove(item);
-                self.end(chain);
+                self.end(item);
             }
-        }
-        if queued {
-            self.wake();
         }
         to
     }
@@ -186,7 +186,7 @@ impl Kqueue {
 
 impl Batch {
     /// Takes ready knotes in hand. Under the queue lock.
-    fn take(&mut self, queue: &mut QueueState, room: usize, limit: u32) -> usize {
+    fn take(&mut self, queue: &mut QueueState, room: usize, limit: u64) -> usize {
         let mut taken = 0;
         for (held, kev) in self.held.iter_mut().zip(&mut self.events).take(room) {
             let Some(item) = queue.take_first(limit) else {
@@ -260,7 +260,8 @@ impl QueueState {
                 item.f_unprocess(st, kev);
                 st.status |= status::ACTIVE;
             } else if st.flags & EV_ONESHOT != 0 {
-                // In flux until it is deleted.
+                // It is no more, for a change that comes before the caller has deleted it.
+                st.status |= status::DROPPED;
                 return Given {
                     counts,
                     delete: true,

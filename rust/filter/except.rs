@@ -38,7 +38,7 @@ impl Kind for OutOfBand {
     const POLL_EVENTS: u32 = POLLPRI;
 
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let poll = poll_now(file);
+        let poll = poll_now(file, POLLPRI);
         let eof = poll & bindings::KQ_POLLHUP != 0 && Socket::of(file).is_none();
         let oob = poll & POLLPRI != 0 && request.sfflags & NOTE_OOB != 0;
         (oob || eof).then_some(Found {
@@ -55,13 +55,12 @@ impl Kind for SendQueueEmpty {
     const POLL_EVENTS: u32 = bindings::KQ_POLLOUT | bindings::KQ_POLLWRNORM;
 
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let sock = Socket::of(file)?;
-        let st = sock.state()?;
-        if sock.unsent() != 0 {
+        let st = Socket::of(file)?.state()?;
+        if st.unsent() != 0 {
             // Only a writer that waits is told of what the peer has taken. Ask, and look again:
             // what it took before we asked is not told.
-            sock.want_space();
-            if sock.unsent() != 0 {
+            st.want_space();
+            if st.unsent() != 0 {
                 return None;
             }
         }

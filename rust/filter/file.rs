@@ -6,7 +6,7 @@
 //! What tells a change is the same for all: the file's wait queues. What the condition is, and how
 //! many bytes there are, each kind of file says in its own way: a [`Kind`].
 
-use super::{Filter, Filterops, Found, Request, Scratch, Touched};
+use super::{Filter, Filterops, Found, Request, Scratch};
 use crate::{
     bindings, device,
     knote::Knote,
@@ -56,7 +56,8 @@ impl<K: Kind> Filter for OnFile<K> {
     }
 
     fn detach(_kn: &Knote, hook: &PollHook) {
-        hook.detach();
+        // SAFETY: The core calls `detach` once, after `attach`.
+        unsafe { hook.detach() };
     }
 
     fn event(
@@ -66,19 +67,6 @@ impl<K: Kind> Filter for OnFile<K> {
         scratch: Option<Scratch>,
     ) -> Option<Found> {
         K::found(kn.file()?, request, scratch)
-    }
-
-    fn touch(kn: &Knote, hook: &PollHook, kev: &Kevent) -> Result<Touched> {
-        if kev.flags & EV_ADD != 0 {
-            kn.with_state(|st| {
-                st.sfflags = kev.fflags;
-                st.sdata = kev.data;
-            });
-        }
-        Ok(match Self::event(kn, hook, &kn.request(), None) {
-            Some(_) => Touched::Active,
-            None => Touched::Inactive,
-        })
     }
 }
 
@@ -138,25 +126,26 @@ struct SocketRead;
 impl Kind for SocketRead {
     const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
 
+    // Whether there is something to read is the protocol's to say; what its counters mean, some
+    // protocols see in their own way.
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let sock = Socket::of(file)?;
-        let st = sock.state()?;
+        let st = Socket::of(file)?.state()?;
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
+        let mut active = poll & POLLIN != 0;
         if st.is_listening() {
-            let data = sock.backlog();
-            return (data > 0).then_some(Found {
-                data,
+            return active.then(|| Found {
+                data: st.backlog().max(1),
                 ..Found::default()
             });
         }
-        // The end and the error first: what came before them is then counted.
-        let (eof, error) = (st.read_shut(), st.error());
-        let readable = sock.readable();
-        let active = match readable {
-            Some(bytes) if st.is_stream() => bytes >= low_water(request, st.rcvlowat()).max(1),
-            // A datagram may be empty, so that its size does not tell whether it is there.
-            _ => poll_now(file) & POLLIN != 0 && (st.is_connected() || !st.is_connection()),
-        };
-        (active || eof || error != 0).then_some(Found {
+        let eof = poll & POLLRDHUP != 0 || (poll & POLLHUP != 0 && !st.is_unconnected());
+        let error = st.error();
+        // After the end and the error were seen: what came before them is counted.
+        let readable = st.readable();
+        if let (true, Some(bytes)) = (st.is_stream(), readable) {
+            active &= bytes >= low_water(request, bytes);
+        }
+        (active || eof || error != 0).then(|| Found {
             data: readable.unwrap_or(i64::from(active)),
             fflags: error,
             eof,
@@ -170,23 +159,18 @@ impl Kind for SocketWrite {
     const POLL_EVENTS: u32 = POLLOUT;
 
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let sock = Socket::of(file)?;
-        let st = sock.state()?;
-        if st.is_listening() {
-            return None;
-        }
-        let (eof, error) = (st.write_shut(), st.error());
+        let st = Socket::of(file)?.state()?;
         // Asking is also what makes a full socket tell when it has room.
-        let mut active = poll_now(file) & POLLOUT != 0;
-        if st.is_connection() && !st.is_connected() {
-            active = false;
-        }
-        if active && request.sfflags & NOTE_LOWAT != 0 && sock.room() < request.sdata {
-            sock.want_space();
-            active = sock.room() >= request.sdata;
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
+        let mut active = poll & POLLOUT != 0 && !st.is_unconnected();
+        let eof = st.write_shut() || (poll & POLLHUP != 0 && !st.is_unconnected());
+        let error = st.error();
+        if active && request.sfflags & NOTE_LOWAT != 0 && st.room() < request.sdata {
+            st.want_space();
+            active = st.room() >= request.sdata;
         }
         (active || eof || error != 0).then(|| Found {
-            data: sock.room(),
+            data: st.room(),
             fflags: error,
             eof,
         })
@@ -201,13 +185,13 @@ impl Kind for PipeRead {
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let pipe = Pipe::of(file)?;
         // POLLERR: this is a pipe's other end, and there is no reader.
-        let poll = poll_now(file);
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLERR) != 0;
         if poll & POLLIN == 0 && !eof {
             return None;
         }
         let data = pipe.bytes();
-        (eof || data >= low_water(request, 1)).then_some(Found {
+        (eof || data >= low_water(request, 0)).then_some(Found {
             data,
             fflags: 0,
             eof,
@@ -220,16 +204,13 @@ struct PipeWrite;
 impl Kind for PipeWrite {
     const POLL_EVENTS: u32 = POLLOUT;
 
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    // No low-water mark: a pipe tells when it is no longer full, and of no room beyond that.
+    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let pipe = Pipe::of(file)?;
-        let poll = poll_now(file);
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & POLLERR != 0;
-        if poll & POLLOUT == 0 && !eof {
-            return None;
-        }
-        let data = pipe.room();
-        (eof || data >= low_water(request, 1)).then_some(Found {
-            data,
+        (poll & POLLOUT != 0 || eof).then(|| Found {
+            data: pipe.room(),
             fflags: 0,
             eof,
         })
@@ -241,13 +222,11 @@ struct TtyWrite;
 impl Kind for TtyWrite {
     const POLL_EVENTS: u32 = POLLOUT;
 
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let poll = poll_now(file);
+    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLERR) != 0;
-        let data = Tty::of(file)?.room();
-        let active = poll & POLLOUT != 0 && data >= low_water(request, 0);
-        (active || eof).then_some(Found {
-            data,
+        (poll & POLLOUT != 0 || eof).then(|| Found {
+            data: Tty::of(file).map_or(0, Tty::room),
             fflags: 0,
             eof,
         })
@@ -261,7 +240,7 @@ impl Kind for PollRead {
     const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
 
     fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
-        let poll = poll_now(file);
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLRDHUP) != 0;
         let active = poll & (POLLIN | POLLERR) != 0;
         if !active && !eof {
@@ -288,7 +267,7 @@ impl Kind for PollWrite {
     const POLL_EVENTS: u32 = POLLOUT;
 
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let poll = poll_now(file);
+        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & POLLHUP != 0;
         let active = poll & (POLLOUT | POLLERR) != 0;
         (active || eof).then_some(Found {

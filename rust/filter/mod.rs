@@ -11,7 +11,7 @@
 use crate::{
     bindings,
     knote::{Knote, KnoteState},
-    uapi::{errno, Kevent},
+    uapi::{errno, Kevent, EV_ADD},
     wrap::uaccess,
 };
 use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit};
@@ -53,27 +53,19 @@ impl Scratch {
     }
 }
 
-/// What a change did to a knote.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Touched {
-    /// The knote is active now.
-    Active,
-    /// It is not, whatever it was.
-    Inactive,
-}
-
 /// A filter on one kind of object. `kn` is the knote, `hook` the filter's own part of it.
 ///
-/// The operators of one knote may run on several CPUs at once, except that `attach`, `touch` and
-/// `detach` exclude each other, `attach` comes first, and nothing follows `detach` but what was
-/// under way then and the drop of the hook. None may be called with a lock held that
+/// The operators of one knote may run on several CPUs at once, with these exceptions: `attach`
+/// comes first and alone. `prepare` and `touch` are called under the kqueue's change lock. But
+/// `detach` may come while either of them runs, or before, to a knote that was found earlier: they
+/// must then leave nothing behind that uses the knote. None may be called with a lock held that
 /// [`Knote::activate`] is called under.
 pub(crate) trait Filter: 'static {
     /// kn_hook: what the filter keeps in a knote. Made before `attach`, pinned with the knote.
     type Hook: Default + Send + Sync + 'static;
 
-    /// Whether [`Self::event`] is asked, when an event is about to be delivered, if its condition
-    /// still holds. If not, [`Self::process`] decides from the knote's own state.
+    /// Whether [`Self::event`] says if the condition holds. If not, [`Self::peek`] and
+    /// [`Self::process`] do, from what the knote has.
     const EVALUATED: bool;
 
     /// Poll events that concern the filter, for those on wait queues.
@@ -83,7 +75,8 @@ pub(crate) trait Filter: 'static {
     /// nothing is hooked. Process context, may sleep; under the kqueue's change lock.
     fn attach(kn: &Knote, hook: &Self::Hook) -> Result<bool>;
 
-    /// f_detach: unhooks. When it returns, the filter does not touch the knote any more.
+    /// f_detach: unhooks. When it returns, the filter does not touch the knote any more, but for
+    /// operators that are under way.
     ///
     /// Must not sleep: it also runs when a descriptor is closed, with preemption off. Locks that
     /// are taken where [`Knote::activate`] is called may be taken.
@@ -100,12 +93,29 @@ pub(crate) trait Filter: 'static {
         None
     }
 
-    /// f_touch: a change, `kev`, to the registration, with or without `EV_ADD`. An errno, and
-    /// nothing has changed. Process context, may sleep; under the kqueue's change lock.
-    fn touch(kn: &Knote, hook: &Self::Hook, kev: &Kevent) -> Result<Touched>;
+    /// The first half of f_touch: may the change `kev` be made? An errno, and nothing has changed.
+    /// Process context, may sleep.
+    fn prepare(_kn: &Knote, _hook: &Self::Hook, _kev: &Kevent) -> Result {
+        Ok(())
+    }
 
-    /// f_process: about to be delivered. Fills what the core cannot know of `kev` and clears what
-    /// `EV_CLEAR` clears; false if there is nothing to deliver. Under the kqueue's lock, atomic.
+    /// The second half of f_touch, at `EVENT_REGISTER`: makes the change, with or without `EV_ADD`.
+    /// Under the kqueue's lock, atomic.
+    fn touch(_kn: &Knote, _hook: &Self::Hook, st: &mut KnoteState, kev: &Kevent) {
+        if kev.flags & EV_ADD != 0 {
+            st.sfflags = kev.fflags;
+            st.sdata = kev.data;
+        }
+    }
+
+    /// f_peek: does the condition hold, from what the knote has? Under the kqueue's lock, atomic.
+    fn peek(_kn: &Knote, _hook: &Self::Hook, _st: &KnoteState) -> bool {
+        false
+    }
+
+    /// f_process, and f_touch at `EVENT_PROCESS`: about to be delivered. Fills what the core cannot
+    /// know of `kev` and clears what `EV_CLEAR` clears; false if there is nothing to deliver. Under
+    /// the kqueue's lock, atomic.
     fn process(_kn: &Knote, _hook: &Self::Hook, _st: &mut KnoteState, _kev: &mut Kevent) -> bool {
         false
     }
@@ -150,7 +160,9 @@ pub(crate) struct Filterops {
     attach: unsafe fn(&Knote) -> Result<bool>,
     detach: unsafe fn(&Knote),
     event: unsafe fn(&Knote, &Request, Option<Scratch>) -> Option<Found>,
-    touch: unsafe fn(&Knote, &Kevent) -> Result<Touched>,
+    prepare: unsafe fn(&Knote, &Kevent) -> Result,
+    touch: unsafe fn(&Knote, &mut KnoteState, &Kevent),
+    peek: unsafe fn(&Knote, &KnoteState) -> bool,
     process: unsafe fn(&Knote, &mut KnoteState, &mut Kevent) -> bool,
     unprocess: unsafe fn(&Knote, &mut KnoteState, &Kevent),
 }
@@ -167,7 +179,9 @@ impl<F: Filter> Operators<F> {
         attach: Self::attach,
         detach: Self::detach,
         event: Self::event,
+        prepare: Self::prepare,
         touch: Self::touch,
+        peek: Self::peek,
         process: Self::process,
         unprocess: Self::unprocess,
     };
@@ -212,7 +226,9 @@ macro_rules! operator {
 operator!(attach() -> Result<bool>);
 operator!(detach() -> ());
 operator!(event(request: &Request, scratch: Option<Scratch>) -> Option<Found>);
-operator!(touch(kev: &Kevent) -> Result<Touched>);
+operator!(prepare(kev: &Kevent) -> Result);
+operator!(touch(st: &mut KnoteState, kev: &Kevent) -> ());
+operator!(peek(st: &KnoteState) -> bool);
 operator!(process(st: &mut KnoteState, kev: &mut Kevent) -> bool);
 operator!(unprocess(st: &mut KnoteState, kev: &Kevent) -> ());
 
@@ -255,9 +271,19 @@ impl Knote {
         unsafe { (self.ops().event)(self, request, scratch) }
     }
 
-    pub(crate) fn f_touch(&self, kev: &Kevent) -> Result<Touched> {
+    pub(crate) fn f_prepare(&self, kev: &Kevent) -> Result {
         // SAFETY: As in `f_attach`.
-        unsafe { (self.ops().touch)(self, kev) }
+        unsafe { (self.ops().prepare)(self, kev) }
+    }
+
+    pub(crate) fn f_touch(&self, st: &mut KnoteState, kev: &Kevent) {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().touch)(self, st, kev) }
+    }
+
+    pub(crate) fn f_peek(&self, st: &KnoteState) -> bool {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().peek)(self, st) }
     }
 
     pub(crate) fn f_process(&self, st: &mut KnoteState, kev: &mut Kevent) -> bool {

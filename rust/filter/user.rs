@@ -2,7 +2,7 @@
 
 //! `EVFILT_USER`: events that the program triggers itself. As in OpenBSD.
 
-use super::{Filter, Filterops, Touched};
+use super::{Filter, Filterops};
 use crate::{
     bindings,
     knote::{Knote, KnoteState},
@@ -58,31 +58,28 @@ impl Filter for User {
         kn.table().user_events().uncharge();
     }
 
-    fn touch(kn: &Knote, hook: &Triggered, kev: &Kevent) -> Result<Touched> {
-        kn.with_state(|st| {
-            if kev.fflags & NOTE_TRIGGER != 0 {
-                hook.set(true);
-            }
-            let fflags = kev.fflags & NOTE_FFLAGSMASK;
-            match kev.fflags & NOTE_FFCTRLMASK {
-                NOTE_FFAND => st.fflags &= fflags,
-                NOTE_FFOR => st.fflags |= fflags,
-                NOTE_FFCOPY => st.fflags = fflags,
-                _ => {}
-            }
-            if kev.flags & EV_ADD != 0 {
-                st.data = kev.data;
-            }
-            if kev.flags & EV_CLEAR != 0 {
-                hook.set(false);
-                st.data = 0;
-            }
-        });
-        Ok(if hook.get() {
-            Touched::Active
-        } else {
-            Touched::Inactive
-        })
+    fn touch(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
+        if kev.fflags & NOTE_TRIGGER != 0 {
+            hook.set(true);
+        }
+        let fflags = kev.fflags & NOTE_FFLAGSMASK;
+        match kev.fflags & NOTE_FFCTRLMASK {
+            NOTE_FFAND => st.fflags &= fflags,
+            NOTE_FFOR => st.fflags |= fflags,
+            NOTE_FFCOPY => st.fflags = fflags,
+            _ => {}
+        }
+        if kev.flags & EV_ADD != 0 {
+            st.data = kev.data;
+        }
+        if kev.flags & EV_CLEAR != 0 {
+            hook.set(false);
+            st.data = 0;
+        }
+    }
+
+    fn peek(_kn: &Knote, hook: &Triggered, _st: &KnoteState) -> bool {
+        hook.get()
     }
 
     fn process(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &mut Kevent) -> bool {
@@ -103,11 +100,13 @@ impl Filter for User {
         if st.flags & EV_CLEAR == 0 {
             return;
         }
-        // Another thread may have triggered it anew: its value is the later one.
-        if !hook.get() {
+        // What another thread has set since is the later.
+        if st.data == 0 && !hook.get() {
             st.data = kev.data;
         }
-        st.fflags |= kev.fflags;
+        if st.fflags == 0 {
+            st.fflags = kev.fflags;
+        }
         hook.set(true);
     }
 }

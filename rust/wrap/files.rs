@@ -118,13 +118,19 @@ pub(crate) fn fget(fd: usize) -> Result<ARef<File>> {
 }
 
 /// Closes descriptor `fd` of the current task. Process context, may sleep.
-pub(crate) fn close(fd: u32) {
-    // SAFETY: No requirement: it is what close(2) does. The result tells that it was not open.
+///
+/// # Safety
+///
+/// The task is not in a system call that has looked the descriptor up by `fdget()`.
+pub(crate) unsafe fn close(fd: u32) {
+    // SAFETY: By this function's requirements. The result tells that it was not open.
     unsafe { bindings::close_fd(fd) };
 }
 
 /// What kind of file `file` is, as far as filters ask.
 pub(crate) trait FileKind {
+    /// Whether nobody but the caller refers to the file.
+    fn is_unshared(&self) -> bool;
     /// Whether the file has a poll operation.
     fn can_poll(&self) -> bool;
     /// `S_IFMT` bits of the inode's mode.
@@ -134,6 +140,11 @@ pub(crate) trait FileKind {
 }
 
 impl FileKind for File {
+    fn is_unshared(&self) -> bool {
+        // SAFETY: `self` is a live file.
+        unsafe { bindings::kq_file_is_unshared(self.as_ptr()) }
+    }
+
     fn can_poll(&self) -> bool {
         // SAFETY: `self` is a live file.
         unsafe { bindings::kq_file_has_poll(self.as_ptr()) }

@@ -120,7 +120,7 @@ impl PollHook {
     ///
     /// The hook is part of `kn`, and this is the first call for it. `kn` calls [`Self::detach`]
     /// before it goes, and holds a reference to `file` until after that.
-    pub(crate) unsafe fn attach(&self, kn: &Knote, file: &File, events: u32) -> Result<u32> {
+    pub(crate) unsafe fn attach(&self, kn: &Knote, file: &File, events: u32) -> Result {
         let mut ctx = PollContext {
             table: bindings::poll_table_struct {
                 _qproc: Some(poll_queue),
@@ -132,17 +132,21 @@ impl PollHook {
             error: Ok(()),
         };
         // SAFETY: `ctx.table` is a poll table whose function gets the context it expects.
-        let mask = unsafe { bindings::kq_vfs_poll(file.as_ptr(), &raw mut ctx.table) };
-        if let Err(e) = ctx.error {
-            self.detach();
-            return Err(e);
+        unsafe { bindings::kq_vfs_poll(file.as_ptr(), (&raw mut ctx).cast()) };
+        if ctx.error.is_err() {
+            // SAFETY: Nobody else has the hook yet.
+            unsafe { self.detach() };
         }
-        Ok(mask)
+        ctx.error
     }
 
     /// Takes the knote off all queues. When it returns, no callback runs, and none will. Any
     /// context but interrupts; no lock may be held that is taken on the wake-up path.
-    pub(crate) fn detach(&self) {
+    ///
+    /// # Safety
+    ///
+    /// Not called twice at once, nor while [`Self::attach`] runs.
+    pub(crate) unsafe fn detach(&self) {
         let mut entry = &self.0;
         loop {
             entry.unlink();
@@ -234,8 +238,22 @@ unsafe extern "C" fn kq_poll_wake(
     1
 }
 
-/// What `file`'s poll operation says now. Process context, may sleep.
-pub(crate) fn poll_now(file: &File) -> u32 {
-    // SAFETY: `file` is alive; a null table asks for the state alone.
-    unsafe { bindings::kq_vfs_poll(file.as_ptr(), ptr::null_mut()) }
+/// What `file`'s poll operation says now of `events`, and of errors and the end. Process context,
+/// may sleep.
+pub(crate) fn poll_now(file: &File, events: u32) -> u32 {
+    // With the events named, the file does not prepare to tell of others.
+    let mut table = bindings::poll_table_struct {
+        _qproc: None,
+        _key: events,
+    };
+    // SAFETY: `file` is alive; the table asks for the state alone.
+    unsafe { bindings::kq_vfs_poll(file.as_ptr(), &mut table) }
+}
+
+/// A Unix socket was connected: calls the knotes on its wait queue. Process context.
+pub(crate) fn connected(file: &File) {
+    if super::socket::Socket::of(file).is_some() {
+        // SAFETY: The file is alive, and a socket's.
+        unsafe { bindings::kq_sock_connected(file.as_ptr()) };
+    }
 }

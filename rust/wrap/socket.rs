@@ -13,10 +13,16 @@ pub(crate) struct Socket<'a> {
     _file: PhantomData<&'a File>,
 }
 
-/// A look at the fields that decide what can be read and written. They may change at once, with a
-/// wake-up following.
-pub(crate) struct SocketState {
+/// A socket that has its protocol's part, and a look at the fields that decide what can be read
+/// and written. They may change at once, with a wake-up following.
+///
+/// # Invariants
+///
+/// `sock` has its `sk`.
+pub(crate) struct SocketState<'a> {
+    sock: *mut bindings::socket,
     raw: bindings::kq_sock_state,
+    _file: PhantomData<&'a File>,
 }
 
 impl<'a> Socket<'a> {
@@ -31,54 +37,51 @@ impl<'a> Socket<'a> {
     }
 
     /// The state now; `None` for a socket without a protocol.
-    pub(crate) fn state(self) -> Option<SocketState> {
+    pub(crate) fn state(self) -> Option<SocketState<'a>> {
         let mut raw = bindings::kq_sock_state::default();
         // SAFETY: The file, and so the socket, is alive.
-        unsafe { bindings::kq_sock_state(self.sock, &mut raw) }.then_some(SocketState { raw })
+        let found = unsafe { bindings::kq_sock_state(self.sock, &mut raw) };
+        // INVARIANT: It has its `sk`, and keeps it until the file is released.
+        found.then_some(SocketState {
+            sock: self.sock,
+            raw,
+            _file: PhantomData,
+        })
     }
+}
 
-    /// Connections that wait to be accepted. Only after [`Self::state`] has said something.
-    pub(crate) fn backlog(self) -> i64 {
-        // SAFETY: The file, and so the socket, is alive; it keeps its protocol's part until then.
+impl SocketState<'_> {
+    /// Connections that wait to be accepted, as far as the protocol counts them there.
+    pub(crate) fn backlog(&self) -> i64 {
+        // SAFETY: The file, and so the socket, is alive; it has its `sk` by the type invariants.
         i64::from(unsafe { bindings::kq_sock_backlog(self.sock) })
     }
 
     /// Bytes a read would return, of a datagram socket those of the next one; `None` where the
-    /// protocol does not say. Only after [`Self::state`] has said something. May sleep.
-    pub(crate) fn readable(self) -> Option<i64> {
+    /// protocol does not say. May sleep.
+    pub(crate) fn readable(&self) -> Option<i64> {
         // SAFETY: As in `backlog`.
         let bytes = unsafe { bindings::kq_sock_inq(self.sock) };
         (bytes >= 0).then_some(i64::from(bytes))
     }
 
-    /// Bytes sent and not yet gone. Only after [`Self::state`] has said something. May sleep.
-    pub(crate) fn unsent(self) -> i64 {
+    /// Bytes sent and not yet gone. May sleep.
+    pub(crate) fn unsent(&self) -> i64 {
         // SAFETY: As in `backlog`.
         i64::from(unsafe { bindings::kq_sock_outq(self.sock) })
     }
 
-    /// Room in the send buffer, in bytes. Only after [`Self::state`] has said something.
-    pub(crate) fn room(self) -> i64 {
+    /// Room in the send buffer, in bytes.
+    pub(crate) fn room(&self) -> i64 {
         // SAFETY: As in `backlog`.
         i64::from(unsafe { bindings::kq_sock_room(self.sock) })
     }
 
     /// Asks for a wake-up when the send buffer shrinks. The caller then looks again: what
     /// happened before is not told.
-    pub(crate) fn want_space(self) {
-        // SAFETY: The file, and so the socket, is alive.
+    pub(crate) fn want_space(&self) {
+        // SAFETY: As in `backlog`.
         unsafe { bindings::kq_sock_want_space(self.sock) };
-    }
-}
-
-impl SocketState {
-    /// Of a type whose peers are connected: a stream, or packets in sequence.
-    pub(crate) fn is_connection(&self) -> bool {
-        [
-            bindings::KQ_SOCK_STREAM as i32,
-            bindings::KQ_SOCK_SEQPACKET as i32,
-        ]
-        .contains(&self.raw.type_)
     }
 
     /// A byte stream, which a low-water mark means something for.
@@ -86,23 +89,18 @@ impl SocketState {
         self.raw.type_ == bindings::KQ_SOCK_STREAM as i32
     }
 
-    /// Connected, so that there is somebody to write to.
-    pub(crate) fn is_connected(&self) -> bool {
-        [
-            bindings::KQ_TCP_ESTABLISHED as i32,
-            bindings::KQ_TCP_CLOSE_WAIT as i32,
-        ]
-        .contains(&self.raw.state)
+    /// Of a type whose peers are connected, and not connected now. Not said of a sequence of
+    /// packets in general: SCTP has such without a connection.
+    pub(crate) fn is_unconnected(&self) -> bool {
+        let connects = self.is_stream()
+            || (self.raw.type_ == bindings::KQ_SOCK_SEQPACKET as i32
+                && self.raw.family == bindings::KQ_AF_UNIX as i32);
+        connects && self.raw.state == bindings::KQ_TCP_CLOSE as i32
     }
 
     /// Listening for connections.
     pub(crate) fn is_listening(&self) -> bool {
         self.raw.state == bindings::KQ_TCP_LISTEN as i32
-    }
-
-    /// Nothing more will come in.
-    pub(crate) fn read_shut(&self) -> bool {
-        self.raw.shutdown & bindings::KQ_RCV_SHUTDOWN as i32 != 0
     }
 
     /// Nothing more can be sent.
@@ -113,10 +111,5 @@ impl SocketState {
     /// The pending error, a positive errno, or 0. Looking does not take it.
     pub(crate) fn error(&self) -> u32 {
         self.raw.error.unsigned_abs()
-    }
-
-    /// `SO_RCVLOWAT`.
-    pub(crate) fn rcvlowat(&self) -> i64 {
-        i64::from(self.raw.rcvlowat)
     }
 }

@@ -15,30 +15,45 @@ use kernel::{
 static PENDING: Atomic<i32> = Atomic::new(0);
 
 /// What a task is to do.
-pub(crate) trait TaskWork: 'static {
+pub(crate) trait TaskWork: Send + 'static {
     /// Runs in the task's context; may sleep.
-    fn run();
+    fn run(self);
 }
 
-/// Has `task` run `W` before its next user instruction. `ENOMEM`; `ESRCH` for a task that exits.
-/// Any context but interrupts.
+/// A work on its way. `head` is the first field.
+#[repr(C)]
+struct Work<W> {
+    head: bindings::callback_head,
+    work: W,
+}
+
+/// Has `task` do `work` before its next user instruction. `ENOMEM`; `ESRCH` for a task that is past
+/// that. Any context but interrupts.
 ///
 /// # Safety
 ///
 /// `task` is a live task.
-pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct) -> Result {
+pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W) -> Result {
     let work = KBox::new(
-        bindings::callback_head {
-            next: ptr::null_mut(),
-            func: Some(trampoline::<W>),
+        Work {
+            head: bindings::callback_head {
+                next: ptr::null_mut(),
+                func: Some(trampoline::<W>),
+            },
+            work,
         },
         GFP_ATOMIC,
     )?;
     PENDING.fetch_add(1, Relaxed);
     let work = KBox::into_raw(work);
     // SAFETY: By this function's requirements; the work is on the heap until it has run.
-    let ret =
-        unsafe { bindings::task_work_add(task, work, bindings::task_work_notify_mode_TWA_RESUME) };
+    let ret = unsafe {
+        bindings::task_work_add(
+            task,
+            work.cast(),
+            bindings::task_work_notify_mode_TWA_RESUME,
+        )
+    };
     if ret != 0 {
         // SAFETY: It was not queued, so it is still ours.
         drop(unsafe { KBox::from_raw(work) });
@@ -50,11 +65,11 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct) -> Resul
 
 /// # Safety
 ///
-/// Called by the kernel with a work that [`add`] queued.
-unsafe extern "C" fn trampoline<W: TaskWork>(work: *mut bindings::callback_head) {
+/// Called by the kernel with the head of a [`Work`] that [`add`] queued.
+unsafe extern "C" fn trampoline<W: TaskWork>(head: *mut bindings::callback_head) {
     // SAFETY: `add` made it so, and the kernel is through with it.
-    drop(unsafe { KBox::from_raw(work) });
-    W::run();
+    let work = unsafe { KBox::from_raw(head.cast::<Work<W>>()) };
+    KBox::into_inner(work).work.run();
     PENDING.fetch_sub(1, Release);
 }
 

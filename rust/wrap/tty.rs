@@ -15,9 +15,9 @@ pub(crate) struct Tty<'a> {
 }
 
 impl<'a> Tty<'a> {
-    /// The terminal behind `file`, if its device number is one that only the terminal layer
-    /// serves: consoles and `/dev/tty`, `/dev/ptmx`, and the slaves of pseudo-terminals. Others,
-    /// such as USB's, are files that can be polled, no more.
+    /// The terminal behind `file`, if its device number is one of the terminal layer's: consoles
+    /// and `/dev/tty`, `/dev/ptmx`, and the slaves of pseudo-terminals. Others, such as USB's, are
+    /// files that can be polled, no more.
     pub(crate) fn of(file: &'a File) -> Option<Self> {
         if file.file_type() != bindings::S_IFCHR {
             return None;
@@ -25,9 +25,12 @@ impl<'a> Tty<'a> {
         let major = file.rdev_major();
         let slaves = bindings::UNIX98_PTY_SLAVE_MAJOR
             ..bindings::UNIX98_PTY_SLAVE_MAJOR + bindings::UNIX98_PTY_MAJOR_COUNT;
-        let ours = major == bindings::TTY_MAJOR
+        let numbered = major == bindings::TTY_MAJOR
             || major == bindings::TTYAUX_MAJOR
             || slaves.contains(&major);
+        // SAFETY: The file is alive. If it is not the terminal layer's for all its number, its
+        // private data is null, or else some structure of two pointers at the least.
+        let ours = numbered && unsafe { bindings::kq_file_is_tty(file.as_ptr()) };
         ours.then_some(Self {
             file: file.as_ptr(),
             _file: PhantomData,
