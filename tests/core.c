@@ -359,10 +359,10 @@ TEST_F(core, mmap_fails)
 {
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 4096, PROT_READ, MAP_SHARED, self->kq,
 				   0));
-	EXPECT_EQ(ENODEV, errno);
+	EXPECT_EQ(ENXIO, errno);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE, self->kq, 0));
-	EXPECT_EQ(ENODEV, errno);
+	EXPECT_EQ(ENXIO, errno);
 }
 
 TEST_F(core, unknown_ioctl_is_enotty)
