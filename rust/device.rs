@@ -164,9 +164,11 @@ unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) 
     if open.kq.table().id() == files {
         // SAFETY: The file is alive; the closer is not in a read, write or lseek of it.
         let unshared = unsafe { File::from_raw_file(file) }.is_unshared();
+        // SAFETY: The table is alive.
+        let dying = unsafe { files.is_dying() };
         // SAFETY: The table is alive. What is found is compared by its address.
-        let last = unshared
-            || unsafe { files.is_dying() || files.find(0, |other| other == file).is_none() };
+        let elsewhere = || unsafe { files.find(0, |other| other == file) }.is_some();
+        let last = unshared || dying || !elsewhere();
         if last {
             open.close();
         }

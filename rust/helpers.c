@@ -12,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/pipe_fs_i.h>
 #include <linux/sched/signal.h>
+#include <linux/signal.h>
 #include <linux/security.h>
 #include <linux/tracepoint.h>
 #include <linux/tty.h>
@@ -108,6 +109,40 @@ void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func)
 bool kq_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
+}
+
+/*
+ * Whether a signal is pending that the task will act on. One that is ignored also
+ * wakes a thread, if it was sent while another one had it blocked: that is dropped
+ * here, as it would be on the way to user space. And what was pending may have
+ * been taken by another thread.
+ */
+bool kq_interrupted(void)
+{
+	struct sighand_struct *sighand = current->sighand;
+	kernel_siginfo_t info;
+	enum pid_type type;
+	sigset_t keep;
+	int sig;
+
+	if (likely(!signal_pending(current)))
+		return false;
+	/* A tracer is to be told of every one. */
+	if (current->ptrace)
+		return true;
+	spin_lock_irq(&sighand->siglock);
+	keep = current->blocked;
+	for (sig = 1; sig <= _NSIG; sig++) {
+		__sighandler_t handler = sighand->action[sig - 1].sa.sa_handler;
+
+		if (handler != SIG_IGN &&
+		    !(handler == SIG_DFL && sig_kernel_ignore(sig)))
+			sigaddset(&keep, sig);
+	}
+	while (dequeue_signal(&keep, &info, &type))
+		;
+	spin_unlock_irq(&sighand->siglock);
+	return signal_pending(current);
 }
 
 void kq_cond_resched(void)

@@ -50,6 +50,7 @@ void kq_poll_wait(struct file *file, struct wait_queue_head *wq,
 unsigned int kq_vfs_poll(struct file *file, struct poll_table_struct *pt);
 void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func);
 bool kq_fatal_signal_pending(void);
+bool kq_interrupted(void);
 void kq_cond_resched(void);
 
 /* Deferred work. */

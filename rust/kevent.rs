@@ -7,7 +7,10 @@ use crate::{
     queue::Kqueue,
     scan::EventList,
     uapi::*,
-    wrap::{uaccess, waitqueue::Woken},
+    wrap::{
+        uaccess,
+        waitqueue::{interrupted, Woken},
+    },
 };
 use kernel::{
     prelude::*,
@@ -132,7 +135,7 @@ fn wait(kq: &Kqueue, list: EventList, until: Until) -> Result<usize> {
             return Ok(count);
         }
         // After the scan: who was woken for an event looks for it before anything else.
-        if kernel::current!().signal_pending() {
+        if interrupted() {
             return Err(EINTR);
         }
         timed_out = kq.waiters().sleep_unless(time, || kq.is_ready()) == Woken::TimedOut;

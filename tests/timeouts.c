@@ -318,4 +318,28 @@ TEST_F(timeouts, waiting_process_can_be_killed)
 	}
 }
 
+/*
+ * A signal that is ignored is kept while the thread it would go to has it blocked,
+ * and then wakes another one, on which nothing is going to happen.
+ */
+TEST_F(timeouts, ignored_signal_does_not_end_a_wait)
+{
+	struct waiter w = { .kq = self->kq };
+	sigset_t chld;
+	int i;
+
+	ASSERT_EQ(0, change(self->kq, 1, EVFILT_USER, EV_ADD));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	ASSERT_EQ(0, pthread_sigmask(SIG_BLOCK, &chld, NULL));
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, kill(getpid(), SIGCHLD));
+	}
+	ASSERT_TRUE(EVENTUALLY(w.done || asleep_in(w.tid, SYS_ioctl)));
+	EXPECT_FALSE(w.done);
+	ASSERT_EQ(0, trigger(self->kq, 1));
+	EXPECT_EQ(1, waiter_result(&w));
+}
+
 TEST_HARNESS_MAIN

@@ -15,6 +15,12 @@ pub(crate) enum Woken {
     TimedOut,
 }
 
+/// Whether the current task has a signal to act on, which ends a wait. Process context.
+pub(crate) fn interrupted() -> bool {
+    // SAFETY: No requirement but that the context is a task's.
+    unsafe { bindings::kq_interrupted() }
+}
+
 /// A `wait_queue_head`.
 ///
 /// # Invariants
