@@ -176,7 +176,7 @@ TEST_F(module, unloading_against_opening)
 	atomic_int *stop = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int i, ret, unloaded = 0, refused = 0;
-	double end = now() + 5;
+	double end = now() + 3;
 	pid_t pid;
 
 	ASSERT_NE(MAP_FAILED, (void *)stop);

@@ -496,6 +496,34 @@ TEST_F(race, trigger_against_scan)
 	second_log(s, i, _metadata->name);
 }
 
+TEST_F(race, trigger_against_a_delivery_that_fails)
+{
+	struct second *s = &self->second;
+	void *none = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	int i, ret;
+
+	ASSERT_NE(MAP_FAILED, none);
+	ASSERT_EQ(0, add_same(s));
+	s->what = trigger_user;
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; another(i, 1); i++) {
+		/* In every other round there is an event already. */
+		if (i % 2) {
+			ASSERT_EQ(0, trigger_user(s));
+		}
+		second_go(s, i);
+		ret = poll_events(self->kq, none, 1);
+		ASSERT_EQ(0, second_done(s));
+		ASSERT_TRUE(ret == -EFAULT || (ret == 0 && i % 2 == 0))
+			TH_LOG("%d", ret);
+		ASSERT_EQ(1, pending(self->kq)) TH_LOG("round %d", i);
+		ASSERT_EQ(0, pending(self->kq));
+	}
+	second_end(s);
+	second_log(s, i, _metadata->name);
+}
+
 TEST_F(race, trigger_against_delivery_of_a_oneshot_event)
 {
 	struct second *s = &self->second;
