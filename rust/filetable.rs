@@ -20,12 +20,12 @@ use crate::{
 use core::ptr;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
-    list::ListArc,
-    new_spinlock,
+    list::{List, ListArc},
+    new_mutex, new_spinlock,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
-        rcu, Arc, ArcBorrow, SpinLock,
+        rcu, Arc, ArcBorrow, Mutex, SpinLock,
     },
     types::Opaque,
 };
@@ -50,6 +50,12 @@ pub(crate) struct FileTable {
     /// wake-up path.
     #[pin]
     knotes: SpinLock<Index<ByFile, BY_FILE>>,
+    /// Counted up when the end of knotes on a descriptor is put off though the slot does not tell
+    /// that it was closed: those from before the count are meant.
+    epoch: Atomic<u32>,
+    /// The number of the latest sweep through `knotes`; held during one.
+    #[pin]
+    sweep: Mutex<u32>,
     /// Kqueues that are open somewhere. Changed under [`TABLES`].
     kqueues: Counter,
     /// The last user of the process's table has begun to close it: what has its address from now
@@ -175,6 +181,8 @@ impl FileTable {
             pin_init!(Self {
                 id,
                 knotes <- new_spinlock!(Index::new(), "kqueue_files"),
+                epoch: Atomic::new(1),
+                sweep <- new_mutex!(0, "kqueue_sweep"),
                 kqueues: Counter::new(),
                 dead: Atomic::new(false),
                 user_events: Counter::new(),
@@ -212,6 +220,11 @@ impl FileTable {
         &self.user_events
     }
 
+    /// The epoch that a knote made now belongs to.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
+    }
+
     /// Whether the process is gone.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
@@ -244,77 +257,131 @@ impl FileTable {
         if dying {
             self.dead.store(true, Relaxed);
         }
+        let mut closed = Closed {
+            file,
+            fd: fd.map(|fd| (fd, u32::MAX)),
+        };
         // SAFETY: By this function's requirements.
-        let done = unsafe { self.end_closed(file, fd, AT_ONCE) };
-        // A process that exits closes its kqueues next, in its own time. And where the slot does
-        // not tell what was closed, it must be said now.
+        let done = unsafe { self.end_closed(&closed, AT_ONCE) };
+        // A process that exits closes its kqueues next, in its own time.
         if done || dying {
             return;
         }
-        if fd.is_none() {
-            let rest = EndClosed {
-                table: self.into(),
-                file: file as usize,
-            };
-            // SAFETY: The current task.
-            if unsafe { task_work::add(kernel::task::Task::current_raw(), rest) }.is_ok() {
-                return;
-            }
+        // The slot does not tell what was closed: the time does.
+        closed.fd = fd.map(|fd| (fd, self.epoch.fetch_add(1, Relaxed)));
+        let rest = EndClosed {
+            table: self.into(),
+            closed: closed.clone(),
+        };
+        // SAFETY: The current task.
+        if unsafe { task_work::add(kernel::task::Task::current_raw(), rest) }.is_err() {
+            // No memory: then it takes its time here.
+            // SAFETY: By this function's requirements.
+            unsafe { self.end_closed(&closed, usize::MAX) };
         }
-        // SAFETY: By this function's requirements.
-        unsafe { self.end_closed(file, fd, usize::MAX) };
     }
 
-    /// Ends at most `max` of the knotes on `file` whose descriptor is `fd`, or else does not hold
-    /// it any more. False if there may be more.
+    /// Whether a knote is on what was closed.
     ///
     /// # Safety
     ///
     /// The process's table is alive.
-    unsafe fn end_closed(&self, file: *const bindings::file, fd: Option<u32>, max: usize) -> bool {
-        // SAFETY: By this function's requirements.
-        let dying = unsafe { self.id.is_dying() };
-        let closed = |kn: &Knote| match (fd, kn.file()) {
-            (Some(fd), _) => kn.ident() == fd as usize,
+    unsafe fn is_closed(&self, closed: &Closed, kn: &Knote) -> bool {
+        match (closed.fd, kn.file()) {
+            (Some((fd, epoch)), _) => kn.ident() == fd as usize && kn.epoch() <= epoch,
             // Which slot it was is not told. It does not hold the file any more; others that do,
             // by dup(2), are still watched.
-            // SAFETY: By this function's requirements.
-            (None, Some(file)) => dying || !unsafe { self.id.holds(kn.ident() as u32, file) },
-            (None, None) => false,
-        };
-        for _ in 0..max {
-            // A statement of its own: the lock is not held for what follows.
-            let taken = self.knotes.lock().take_closed(file, closed);
-            match taken {
-                Some(kn) => kn.kqueue().end(&kn),
-                None => return true,
+            (None, Some(file)) => {
+                // SAFETY: By this function's requirements.
+                unsafe { self.id.is_dying() || !self.id.holds(kn.ident() as u32, file) }
             }
+            (None, None) => false,
         }
-        false
+    }
+
+    /// Ends knotes on what was closed, among the first `max` that could be. False if there may be
+    /// more. Any context but interrupts.
+    ///
+    /// # Safety
+    ///
+    /// The process's table is alive.
+    unsafe fn end_closed(&self, closed: &Closed, max: usize) -> bool {
+        let mut taken = List::new();
+        // SAFETY: By this function's requirements.
+        let is_closed = |kn: &Knote| unsafe { self.is_closed(closed, kn) };
+        let done = self
+            .knotes
+            .lock()
+            .take_closed(closed.file, max, is_closed, &mut taken);
+        end_all(taken);
+        done
+    }
+
+    /// Ends all knotes on what was closed, in its own time. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The process's table is alive.
+    unsafe fn sweep_closed(&self, closed: &Closed) {
+        let mut sweep = self.sweep.lock();
+        *sweep = sweep.wrapping_add(1);
+        loop {
+            let mut taken = List::new();
+            // SAFETY: By this function's requirements.
+            let is_closed = |kn: &Knote| unsafe { self.is_closed(closed, kn) };
+            let done = self.knotes.lock().sweep_closed(
+                closed.file,
+                AT_ONCE,
+                *sweep,
+                is_closed,
+                &mut taken,
+            );
+            end_all(taken);
+            if done {
+                return;
+            }
+            // SAFETY: No requirement but that one may sleep.
+            unsafe { bindings::kq_cond_resched() };
+        }
     }
 }
 
-/// Knotes that are ended at a close while preemption is off. There are more on one descriptor only
-/// with `EV_UDATA_SPECIFIC`, or hundreds of kqueues.
+/// Ends knotes that were taken out of their process's table.
+fn end_all(mut taken: List<Knote, BY_FILE>) {
+    while let Some(kn) = taken.pop_front() {
+        kn.kqueue().end(&kn);
+    }
+}
+
+/// Knotes that are looked at during a close while preemption is off. There are more on one file
+/// only with `EV_UDATA_SPECIFIC`, or hundreds of kqueues or duplicates.
 const AT_ONCE: usize = 256;
 
-/// The rest of them, by the closer before it returns from the close.
+/// What was closed.
+#[derive(Clone)]
+struct Closed {
+    /// The address of the file, to be compared: what is found on it holds it.
+    file: *const bindings::file,
+    /// The descriptor, where its slot does not tell that it was closed, and the last epoch of the
+    /// knotes that are meant.
+    fd: Option<(u32, u32)>,
+}
+
+// SAFETY: The address is only compared.
+unsafe impl Send for Closed {}
+
+/// The rest of the knotes, by the closer before it returns from the close.
 struct EndClosed {
     table: Arc<FileTable>,
-    /// The address of the file, to be compared: what is found on it holds it.
-    file: usize,
+    closed: Closed,
 }
 
 impl TaskWork for EndClosed {
     fn run(self) {
-        if FilesId::current() != self.table.id {
-            // The task has left the table: others use it, or it is closed, and the kqueues are.
-            return;
-        }
-        // SAFETY: The current task's table.
-        while !unsafe { self.table.end_closed(self.file as *const _, None, AT_ONCE) } {
-            // SAFETY: No requirement but that one may sleep.
-            unsafe { bindings::kq_cond_resched() };
+        // A task that has left the table leaves it to others, or to the kqueues' own close.
+        if FilesId::current() == self.table.id {
+            // SAFETY: The current task's table.
+            unsafe { self.table.sweep_closed(&self.closed) };
         }
     }
 }

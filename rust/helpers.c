@@ -370,11 +370,11 @@ int kq_sock_outq(struct socket *sock)
 	    !READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCOUTQ, &value))
 		return value;
 	/*
-	 * sock_wfree() keeps one back while it tells of the room: nothing is as
-	 * small as that, and nobody tells when it goes.
+	 * sock_wfree() keeps one back of each buffer while it tells of the room,
+	 * and nobody tells when that goes. No buffer is as small as a few of these.
 	 */
 	value = sk_wmem_alloc_get(sk);
-	return value == 1 ? 0 : value;
+	return value < SKB_TRUESIZE(1) ? 0 : value;
 }
 
 int kq_sock_room(struct socket *sock)
@@ -403,7 +403,7 @@ int kq_poll_wake(struct wait_queue_entry *wait, unsigned int mode, int flags,
 void kq_probe_flush(struct file *file, struct files_struct *files);
 void kq_probe_dup2(struct files_struct *files, struct file *file,
 		   unsigned int fd);
-void kq_probe_connect(struct file *file);
+void kq_probe_connect(struct file *file, bool watched);
 void kq_probe_fork(struct task_struct *parent, struct task_struct *child);
 
 /* The file that the probe is tried with, and whether it was seen. */
@@ -448,8 +448,8 @@ static int kq_connect_entry(struct fprobe *fp, unsigned long ip,
 {
 	struct socket *sock = (struct socket *)ftrace_regs_get_argument(fregs, 0);
 
-	if (sock->file && waitqueue_active(&sock->wq.wait))
-		kq_probe_connect(sock->file);
+	if (sock->file)
+		kq_probe_connect(sock->file, waitqueue_active(&sock->wq.wait));
 	return 0;
 }
 
@@ -484,8 +484,13 @@ static int kq_probe_test(void)
 		return PTR_ERR(file);
 	kq_test_seen = false;
 	WRITE_ONCE(kq_test_file, file);
-	/* The file is in no table, and the probe is for none. */
+	/*
+	 * The file is in no table, and the probe is for none. Its end is not left
+	 * to the task, which may find the module gone, where it failed to load.
+	 */
+	get_file(file);
 	filp_close(file, NULL);
+	__fput_sync(file);
 	WRITE_ONCE(kq_test_file, NULL);
 	return kq_test_seen ? 0 : -EOPNOTSUPP;
 }

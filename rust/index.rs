@@ -29,6 +29,9 @@ const FIRST: usize = 8;
 /// Segments after the first [`FIRST`] chains, each as large as all before it.
 const SEGMENTS: usize = 28;
 
+/// Knotes in a chain that is not to be split.
+const LONG: usize = 256;
+
 /// What identifies a knote in its kqueue.
 #[derive(Clone, Copy)]
 pub(crate) struct Key<'a> {
@@ -175,7 +178,8 @@ where
         }
     }
 
-    /// Makes sure that the table can grow by one more knote. `ENOMEM`. May sleep.
+    /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. May
+    /// sleep.
     pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
         let segment = match Self::place(index.lock().buckets) {
             Some((segment, _)) => segment,
@@ -190,6 +194,9 @@ where
             chains.push(List::new(), GFP_KERNEL_ACCOUNT)?;
         }
         let mut index = index.lock();
+        if index.closed {
+            return Err(EBADF);
+        }
         if let Some(slot @ None) = index.segments.get_mut(segment) {
             *slot = Some(chains);
         }
@@ -197,13 +204,20 @@ where
         Ok(())
     }
 
-    /// Splits the next chain in two, if there is memory for that.
+    /// Splits the next chain in two, if there is memory for that, and it is not one that many
+    /// knotes on one file are in: that would take long, and make it no shorter.
     fn grow(&mut self) {
         let bucket = self.buckets;
         if self.list(bucket).is_none() {
             return;
         }
         let low = bucket - (1 << log2(bucket));
+        if self
+            .list(low)
+            .is_some_and(|chain| chain.iter().nth(LONG).is_some())
+        {
+            return;
+        }
         let mut rest = match self.list_mut(low) {
             Some(chain) => core::mem::take(chain),
             None => return,
@@ -277,17 +291,66 @@ impl Index<ByKey, BY_KEY> {
 }
 
 impl Index<ByFile, BY_FILE> {
-    /// Takes out some knote on `file` that `closed` says, if there is one.
+    /// Takes out the knotes on `file` that `closed` says, among the first `max` of their chain.
+    /// False if there may be more.
     pub(crate) fn take_closed(
         &mut self,
         file: *const bindings::file,
+        max: usize,
         closed: impl Fn(&Knote) -> bool,
-    ) -> Option<ListArc<Knote, BY_FILE>> {
-        let chain = self.list(self.slot(hash_file(file)))?;
-        let found: Arc<Knote> = chain
-            .iter()
-            .find(|kn| kn.key().file_ptr() == file && closed(kn))?
-            .into();
-        self.remove(&found)
+        taken: &mut List<Knote, BY_FILE>,
+    ) -> bool {
+        let slot = self.slot(hash_file(file));
+        let (mut count, mut done) = (0, false);
+        if let Some(chain) = self.list_mut(slot) {
+            let mut at = chain.cursor_front();
+            for _ in 0..max {
+                let Some(next) = at.peek_next() else {
+                    done = true;
+                    break;
+                };
+                if next.key().file_ptr() == file && closed(&next) {
+                    taken.push_back(next.remove());
+                    count += 1;
+                } else {
+                    at.move_next();
+                }
+            }
+        }
+        self.count -= count;
+        done
+    }
+
+    /// The same, a part at a time: each call looks at `max` more, and turns the chain by as many.
+    /// `sweep` is the number of the sweep; there is one at a time.
+    pub(crate) fn sweep_closed(
+        &mut self,
+        file: *const bindings::file,
+        max: usize,
+        sweep: u32,
+        closed: impl Fn(&Knote) -> bool,
+        taken: &mut List<Knote, BY_FILE>,
+    ) -> bool {
+        for _ in 0..max {
+            let slot = self.slot(hash_file(file));
+            let Some(chain) = self.list_mut(slot) else {
+                return true;
+            };
+            // What was inserted since the beginning is behind what was looked at, or between.
+            if chain.iter().next().is_none_or(|kn| kn.swept(sweep)) {
+                return true;
+            }
+            let Some(kn) = chain.pop_front() else {
+                return true;
+            };
+            if kn.key().file_ptr() == file && closed(&kn) {
+                self.count -= 1;
+                taken.push_back(kn);
+            } else {
+                kn.set_swept(sweep);
+                chain.push_back(kn);
+            }
+        }
+        false
     }
 }

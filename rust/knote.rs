@@ -96,6 +96,10 @@ pub(crate) struct Knote {
     /// kn_filter.
     filter: i16,
     udata_specific: bool,
+    /// Of the process's table when the knote was entered there; see [`FileTable::epoch`].
+    epoch: u32,
+    /// The latest sweep of the process's table that has looked at the knote.
+    swept: Atomic<u32>,
     /// In the ready list.
     #[pin]
     ready_links: ListLinks,
@@ -149,6 +153,8 @@ impl Knote {
                 udata: Atomic::new(kev.udata),
                 filter: kev.filter,
                 udata_specific: kev.flags & EV_UDATA_SPECIFIC != 0,
+                epoch: kq.table().epoch(),
+                swept: Atomic::new(0),
                 ready_links <- ListLinks::new(),
                 key_links <- ListLinks::new(),
                 key_tracker <- AtomicTracker::new(),
@@ -186,6 +192,20 @@ impl Knote {
 
     pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_deref()
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether sweep `sweep` of the process's table has looked at the knote. Under its lock.
+    pub(crate) fn swept(&self, sweep: u32) -> bool {
+        self.swept.load(Relaxed) == sweep
+    }
+
+    /// Sweep `sweep` has. Under the table's lock.
+    pub(crate) fn set_swept(&self, sweep: u32) {
+        self.swept.store(sweep, Relaxed);
     }
 
     pub(crate) fn ident(&self) -> usize {

@@ -164,13 +164,17 @@ unsafe extern "C" fn kq_probe_fork(
     }
 }
 
-/// The socket behind `file` is being connected, and somebody is on its wait queue.
+/// The socket behind `file` is about to be connected; `watched` if somebody is on its wait queue.
 ///
 /// # Safety
 ///
 /// Called from the probe on that, with preemption off. `file` is alive.
 #[no_mangle]
-unsafe extern "C" fn kq_probe_connect(file: *mut bindings::file) {
+unsafe extern "C" fn kq_probe_connect(file: *mut bindings::file, watched: bool) {
+    // A connect may wait, and somebody of this process may come to watch meanwhile.
+    if !watched && !filetable::has_kqueue(FilesId::current()) {
+        return;
+    }
     // SAFETY: By this function's requirements; we are not in a read, write or lseek.
     let file = unsafe { File::from_raw_file(file) }.into();
     // Without memory a knote is told at the next change of the socket.

@@ -13,7 +13,7 @@ use crate::{
     limits::UserRef,
     wrap::{
         irq_work::{HasIrqWork, IrqWork},
-        lock::{new_irq_spinlock, IrqSpinLock},
+        lock::{new_irq_spinlock, IrqSpinGuard, IrqSpinLock},
         waitqueue::WaitQueue,
     },
 };
@@ -102,8 +102,9 @@ impl Kqueue {
                 change <- new_mutex!((), "kqueue_change"),
                 waiters <- WaitQueue::new(c_str!("kqueue_waiters"), static_lock_class!()),
                 pollers <- WaitQueue::new(c_str!("kqueue_pollers"), static_lock_class!()),
-                // SAFETY: This is the field that `from_work` goes by. `close` calls `sync` after
-                // the last use, and no kqueue that has been used is dropped without `close`.
+                // SAFETY: This is the field that `from_work` goes by. It is queued under the queue
+                // lock, and not after `close` has set `closed` under that; then `close` calls
+                // `sync`. No kqueue that has been used is dropped without `close`.
                 poke <- unsafe { IrqWork::new() },
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -148,20 +149,20 @@ impl Kqueue {
     pub(crate) fn activate(&self, kn: &Knote) {
         let mut queue = self.queue.lock();
         kn.state.access_mut(&mut *queue).status |= status::ACTIVE;
-        let queued = queue.enqueue(kn);
-        drop(queue);
-        if queued {
-            self.wake();
+        if queue.enqueue(kn) {
+            self.wake(queue);
         }
     }
 
-    /// Wakes one thread in kevent(2), and who polls. After something was queued; any context.
-    pub(crate) fn wake(&self) {
+    /// Wakes one thread in kevent(2), and who polls. After something was queued, under the queue
+    /// lock, which this drops; any context.
+    pub(crate) fn wake(&self, queue: IrqSpinGuard<'_, QueueState>) {
+        self.wake_pollers(&queue);
+        drop(queue);
         self.wake_waiter();
-        self.wake_pollers();
     }
 
-    /// Wakes one thread in kevent(2).
+    /// Wakes one thread in kevent(2). Any context.
     // Asked after the queue lock, under which sleepers and pollers look before they sleep.
     pub(crate) fn wake_waiter(&self) {
         if self.waiters.is_active() {
@@ -169,9 +170,10 @@ impl Kqueue {
         }
     }
 
-    /// Wakes who polls.
-    pub(crate) fn wake_pollers(&self) {
-        if self.pollers.is_active() {
+    /// Wakes who polls. Under the queue lock: once the kqueue is closed the work is not queued any
+    /// more, and `close` waits for it.
+    pub(crate) fn wake_pollers(&self, queue: &QueueState) {
+        if !queue.closed && self.pollers.is_active() {
             self.poke.queue();
         }
     }
@@ -205,7 +207,12 @@ impl Kqueue {
     /// May be called more than once. Process context, may sleep.
     // Not under the change lock: a change may take as long as some file's poll operation does.
     pub(crate) fn close(&self) {
-        self.queue.lock().closed = true;
+        {
+            let mut queue = self.queue.lock();
+            // For the last time.
+            self.wake_pollers(&queue);
+            queue.closed = true;
+        }
         let buckets = {
             let mut index = self.index.lock();
             index.close();
@@ -221,9 +228,6 @@ impl Kqueue {
         let memory = self.index.lock().take_memory();
         drop(memory);
         self.waiters.wake_all();
-        if self.pollers.is_active() {
-            self.poke.queue();
-        }
         self.poke.sync();
     }
 }

@@ -124,11 +124,14 @@ impl Kqueue {
         if kev.flags & (EV_DISABLE | EV_ENABLE) == EV_DISABLE {
             st.status |= status::DISABLED;
         }
-        let put = queue.put(item);
-        drop(queue);
-        // What comes back is dropped here, after the lock.
-        if put.map_err(|_| EBADF)? {
-            self.wake();
+        match queue.put(item) {
+            Ok(true) => self.wake(queue),
+            Ok(false) => {}
+            Err(dropped) => {
+                drop(queue);
+                drop(dropped);
+                return Err(EBADF);
+            }
         }
         Ok(())
     }
@@ -163,16 +166,17 @@ impl Kqueue {
         }
         let wanted = st.status & (status::ACTIVE | status::DISABLED) == status::ACTIVE;
         let request = st.request();
-        let mut queued = false;
         if wanted {
-            queued = queue.enqueue(kn);
-        } else if let Some(item) = queue.dequeue(kn) {
+            if queue.enqueue(kn) {
+                self.wake(queue);
+            }
+            return Ok(true);
+        }
+        if let Some(item) = queue.dequeue(kn) {
             queue.park(item);
         }
         drop(queue);
-        if queued {
-            self.wake();
-        } else if evaluated && !wanted && kn.f_event(&request, None).is_some() {
+        if evaluated && kn.f_event(&request, None).is_some() {
             kn.activate();
         }
         Ok(true)

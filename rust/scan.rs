@@ -116,11 +116,13 @@ impl Kqueue {
         }
         // One thread was woken for each activation, and this one may have taken several, or left
         // some. Who polled while we had them in hand saw nothing.
-        if self.queue().lock().count() != 0 {
-            self.wake_waiter();
+        let queue = self.queue().lock();
+        if queue.count() != 0 {
             if requeued {
-                self.wake_pollers();
+                self.wake_pollers(&queue);
             }
+            drop(queue);
+            self.wake_waiter();
         }
         Ok(total)
     }
@@ -179,8 +181,7 @@ impl Kqueue {
             }
             *dropped = queue.put_first(item).err();
         }
-        drop(queue);
-        self.wake();
+        self.wake(queue);
     }
 }
 

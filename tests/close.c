@@ -404,6 +404,87 @@ TEST_F(descriptor, reused_over_and_over_never_gives_an_event_of_the_old)
  * reads here are not repeated; what is not there is EAGAIN, and a failure.
  */
 
+/*
+ * Thousands of knotes on one open file, by two descriptors of it: those of one
+ * go, all of them, and none of the other's.
+ */
+#define MANY	3000
+
+FIXTURE(many) {
+	int kq, fd, copy;
+	struct kevent ev[2 * MANY + 8];
+};
+
+FIXTURE_SETUP(many)
+{
+	int i;
+
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	self->fd = eventfd(0, 0);
+	ASSERT_LE(0, self->fd);
+	self->copy = dup(self->fd);
+	ASSERT_LE(0, self->copy);
+	for (i = 1; i <= MANY; i++) {
+		ASSERT_EQ(0, change_all(self->kq, self->fd, EVFILT_READ,
+					EV_ADD | EV_UDATA_SPECIFIC, 0, 0,
+					(void *)(uintptr_t)i));
+		ASSERT_EQ(0, change_all(self->kq, self->copy, EVFILT_READ,
+					EV_ADD | EV_UDATA_SPECIFIC, 0, 0,
+					(void *)(uintptr_t)i));
+	}
+}
+
+FIXTURE_TEARDOWN(many)
+{
+	close(self->kq);
+}
+
+/* How many of the events that are there are of a descriptor. */
+static int events_of(struct kevent *ev, int n, int fd)
+{
+	int i, count = 0;
+
+	for (i = 0; i < n; i++)
+		count += ev[i].ident == (uintptr_t)fd;
+	return count;
+}
+
+TEST_F(many, on_one_descriptor_go_with_it)
+{
+	int n, copy = self->copy;
+
+	ASSERT_EQ(0, close(self->copy));
+	ASSERT_EQ(0, eventfd_write(self->fd, 1));
+	n = poll_events(self->kq, self->ev, 2 * MANY + 8);
+	EXPECT_EQ(MANY, n);
+	EXPECT_EQ(MANY, events_of(self->ev, n, self->fd));
+	EXPECT_EQ(0, events_of(self->ev, n, copy));
+}
+
+TEST_F(many, go_when_their_file_is_put_over_itself)
+{
+	int n;
+
+	ASSERT_EQ(self->copy, dup2(self->fd, self->copy));
+	/* What is registered now is on the new one. */
+	ASSERT_EQ(0, change(self->kq, self->copy, EVFILT_READ, EV_ADD));
+	ASSERT_EQ(0, eventfd_write(self->fd, 1));
+	n = poll_events(self->kq, self->ev, 2 * MANY + 8);
+	EXPECT_EQ(MANY + 1, n);
+	EXPECT_EQ(MANY, events_of(self->ev, n, self->fd));
+	EXPECT_EQ(1, events_of(self->ev, n, self->copy));
+}
+
+TEST_F(many, go_with_the_kqueue)
+{
+	ASSERT_EQ(0, close(self->kq));
+	self->kq = kqueue();
+	ASSERT_EQ(0, change(self->kq, self->fd, EVFILT_READ, EV_ADD));
+	ASSERT_EQ(0, eventfd_write(self->fd, 1));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
 FIXTURE(peer) {
 	int kq;
 	struct kevent ev[8];

@@ -146,6 +146,49 @@ TEST_F(module, limits_are_the_defaults_when_it_is_loaded_again)
 }
 
 /* Opens and closes until it is told to stop. */
+static int set_tracing(const char *value)
+{
+	int fd = open("/proc/sys/kernel/ftrace_enabled", O_WRONLY | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, value, 1) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Without function tracing closes are not seen, though it could all be set up. */
+TEST_F(module, where_closes_are_not_seen_it_does_not_load)
+{
+	int ret;
+
+	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, set_tracing("0"));
+	ret = load();
+	ASSERT_EQ(0, set_tracing("1"));
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+	EXPECT_FALSE(is_loaded());
+	ASSERT_EQ(0, load());
+}
+
+TEST_F(module, where_closes_are_not_seen_there_is_no_kqueue)
+{
+	int kq, error;
+
+	/* Loaded anew the probes are not armed. */
+	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, set_tracing("0"));
+	kq = kqueue();
+	error = errno;
+	ASSERT_EQ(0, set_tracing("1"));
+	EXPECT_EQ(-1, kq);
+	EXPECT_EQ(EOPNOTSUPP, error);
+	EXPECT_TRUE(EVENTUALLY((kq = kqueue()) >= 0));
+	close(kq);
+}
+
 static void keep_opening(atomic_int *stop)
 {
 	long opened = 0;

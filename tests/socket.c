@@ -702,6 +702,52 @@ TEST_F(connecting, of_a_unix_socket_ends_a_wait_for_writing)
 	EXPECT_FALSE(w.events[0].flags & EV_EOF);
 }
 
+struct connecting_thread {
+	int sock;
+	struct sockaddr_un addr;
+	socklen_t len;
+	atomic_int tid;
+	int result;
+};
+
+static void *connect_main(void *arg)
+{
+	struct connecting_thread *t = arg;
+
+	t->tid = gettid();
+	t->result = connect(t->sock, (struct sockaddr *)&t->addr, t->len);
+	return NULL;
+}
+
+/* The connect waits for room with the listener; who watches comes after it began. */
+TEST_F(connecting, of_a_unix_socket_that_waits_is_seen_when_it_is_done)
+{
+	struct connecting_thread t = {
+		.sock = socket(AF_UNIX, SOCK_STREAM, 0),
+	};
+	int server, other, first;
+	pthread_t thread;
+
+	server = unix_listen(SOCK_STREAM, &t.addr, &t.len, 0);
+	ASSERT_LE(0, server);
+	/* Fill the backlog, until the next would have to wait. */
+	do {
+		first = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		ASSERT_LE(0, first);
+		other = connect(first, (struct sockaddr *)&t.addr, t.len);
+	} while (!other);
+	ASSERT_EQ(EAGAIN, errno);
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, connect_main, &t));
+	ASSERT_TRUE(EVENTUALLY(t.tid && asleep_in(t.tid, SYS_connect)));
+	ASSERT_EQ(0, change(self->kq, t.sock, EVFILT_WRITE, EV_ADD));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_LE(0, accept(server, NULL, NULL));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, t.result);
+	EXPECT_EQ(1, pending(self->kq));
+}
+
 TEST_F(connecting, under_way_it_is_not_writable_and_then_it_is)
 {
 	struct sockaddr_in addr;

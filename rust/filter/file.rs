@@ -132,18 +132,22 @@ impl Kind for SocketRead {
         let st = Socket::of(file)?.state()?;
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let mut active = poll & POLLIN != 0;
-        if st.is_listening() {
-            return active.then(|| Found {
-                data: st.backlog().max(1),
-                ..Found::default()
-            });
-        }
         let eof = poll & POLLRDHUP != 0 || (poll & POLLHUP != 0 && !st.is_unconnected());
         let error = st.error();
+        if st.is_listening() {
+            // Not every protocol counts its connections there.
+            let least = i64::from(active && !eof);
+            return (active || eof).then(|| Found {
+                data: st.backlog().max(least),
+                fflags: error,
+                eof,
+            });
+        }
         // After the end and the error were seen: what came before them is counted.
         let readable = st.readable();
         if let (true, Some(bytes)) = (st.is_stream(), readable) {
-            active &= bytes >= low_water(request, bytes);
+            // Readable, and none counted: they are where the protocol's counter does not look.
+            active &= bytes == 0 || bytes >= low_water(request, bytes);
         }
         (active || eof || error != 0).then(|| Found {
             data: readable.unwrap_or(i64::from(active)),

@@ -97,16 +97,15 @@ impl Filter for User {
     }
 
     fn unprocess(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
-        if st.flags & EV_CLEAR == 0 {
+        // By the flags it was taken with, not those it has now.
+        if kev.flags & EV_CLEAR == 0 {
             return;
         }
-        // What another thread has set since is the later.
-        if st.data == 0 && !hook.get() {
+        // Another thread may have triggered it anew: then it is as if both had come before.
+        if st.data == 0 {
             st.data = kev.data;
         }
-        if st.fflags == 0 {
-            st.fflags = kev.fflags;
-        }
+        st.fflags |= kev.fflags;
         hook.set(true);
     }
 }

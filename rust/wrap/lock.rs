@@ -5,12 +5,16 @@
 use crate::bindings;
 use kernel::{
     ffi::{c_char, c_ulong},
-    sync::lock::{Backend, Lock},
+    sync::lock::{Backend, Guard, Lock},
 };
 
 /// A spin lock whose holder runs with interrupts off, so that the lock may also
 /// be taken by what an interrupt calls. Any context.
 pub(crate) type IrqSpinLock<T> = Lock<T, IrqSaveBackend>;
+
+/// The guard of an [`IrqSpinLock`]; restores the interrupt flag it found. Of two, the later is to
+/// be dropped first.
+pub(crate) type IrqSpinGuard<'a, T> = Guard<'a, T, IrqSaveBackend>;
 
 /// `spin_lock_irqsave()` and its counterpart.
 pub(crate) struct IrqSaveBackend;

@@ -7,12 +7,7 @@ use core::ptr;
 use kernel::{
     alloc::{flags::GFP_ATOMIC, KBox},
     prelude::*,
-    sync::atomic::{Acquire, Atomic, Relaxed, Release},
 };
-
-/// Works that are queued or running, in whatever task. They are code of this module, so it waits
-/// for them before it goes: see [`wait`].
-static PENDING: Atomic<i32> = Atomic::new(0);
 
 /// What a task is to do.
 pub(crate) trait TaskWork: Send + 'static {
@@ -28,7 +23,10 @@ struct Work<W> {
 }
 
 /// Has `task` do `work` before its next user instruction. `ENOMEM`; `ESRCH` for a task that is past
-/// that. Any context but interrupts.
+/// that; `ENODEV` when the module goes. Any context but interrupts.
+///
+/// The work holds the module until it has run, as the task may be long in coming to it. What is left
+/// to run of the module then is a return; see [`wait`].
 ///
 /// # Safety
 ///
@@ -44,7 +42,10 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
         },
         GFP_ATOMIC,
     )?;
-    PENDING.fetch_add(1, Relaxed);
+    // SAFETY: The module is there, as this is its code.
+    if !unsafe { bindings::try_module_get(crate::THIS_MODULE.as_ptr()) } {
+        return Err(ENODEV);
+    }
     let work = KBox::into_raw(work);
     // SAFETY: By this function's requirements; the work is on the heap until it has run.
     let ret = unsafe {
@@ -57,7 +58,8 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
     if ret != 0 {
         // SAFETY: It was not queued, so it is still ours.
         drop(unsafe { KBox::from_raw(work) });
-        PENDING.fetch_sub(1, Release);
+        // SAFETY: It was taken above.
+        unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
         return Err(ESRCH);
     }
     Ok(())
@@ -70,17 +72,14 @@ unsafe extern "C" fn trampoline<W: TaskWork>(head: *mut bindings::callback_head)
     // SAFETY: `add` made it so, and the kernel is through with it.
     let work = unsafe { KBox::from_raw(head.cast::<Work<W>>()) };
     KBox::into_inner(work).work.run();
-    PENDING.fetch_sub(1, Release);
+    // SAFETY: `add` took it.
+    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
 }
 
-/// Waits until no work is queued or running, and no task is in this module's code for one. To be
-/// called when none is added any more; may sleep.
+/// Waits until no task is in this module's code for a work. To be called when the module goes; may
+/// sleep.
 pub(crate) fn wait() {
-    while PENDING.load(Acquire) != 0 {
-        // SAFETY: No requirement. Short: a task that has such a work is on its way to user space.
-        unsafe { bindings::msleep(1) };
-    }
-    // The last one has counted itself off, and may have been preempted before its return.
+    // The last one has let go of the module, and may have been preempted before its return.
     // SAFETY: No requirement.
     unsafe { bindings::synchronize_rcu_tasks() };
 }
