@@ -63,6 +63,8 @@ pub(crate) struct FileTable {
     dead: Atomic<bool>,
     /// fd_nuserevents.
     user_events: Counter,
+    /// `EVFILT_TIMER` knotes.
+    timers: Counter,
     /// The next in the chain of the hash table.
     next: Atomic<*mut FileTable>,
     /// For the reference that the hash table owned.
@@ -186,6 +188,7 @@ impl FileTable {
                 kqueues: Counter::new(),
                 dead: Atomic::new(false),
                 user_events: Counter::new(),
+                timers: Counter::new(),
                 next: Atomic::new(ptr::null_mut()),
                 rcu: Opaque::uninit(),
             }),
@@ -223,6 +226,10 @@ impl FileTable {
     /// The epoch that a knote made now belongs to.
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Relaxed)
+    }
+
+    pub(crate) fn timers(&self) -> &Counter {
+        &self.timers
     }
 
     /// Whether the process is gone.

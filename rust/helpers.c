@@ -639,6 +639,10 @@ static unsigned int user_events_max = 1024;
 module_param(user_events_max, uint, 0644);
 MODULE_PARM_DESC(user_events_max, "EVFILT_USER events a process may have");
 
+static unsigned int timers_max = 65536;
+module_param(timers_max, uint, 0644);
+MODULE_PARM_DESC(timers_max, "EVFILT_TIMER timers a process may have");
+
 static unsigned long watches_max;
 module_param(watches_max, ulong, 0644);
 MODULE_PARM_DESC(watches_max,
@@ -647,6 +651,11 @@ MODULE_PARM_DESC(watches_max,
 unsigned int kq_param_user_events_max(void)
 {
 	return READ_ONCE(user_events_max);
+}
+
+unsigned int kq_param_timers_max(void)
+{
+	return READ_ONCE(timers_max);
 }
 
 unsigned long kq_param_watches_max(void)

@@ -115,6 +115,7 @@ void kq_probe_exit(void);
 
 /* Limits: module parameters, writable at run time. */
 unsigned int kq_param_user_events_max(void);
+unsigned int kq_param_timers_max(void);
 unsigned long kq_param_watches_max(void);
 void kq_param_init(unsigned long watch_size);
 

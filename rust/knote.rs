@@ -164,7 +164,7 @@ impl Knote {
                     kq.queue(),
                     KnoteState {
                         status: status::INFLUX,
-                        flags: kev.flags & KEPT_FLAGS,
+                        flags: kev.flags & KEPT_FLAGS | ops.flags,
                         fflags: 0,
                         sfflags: kev.fflags,
                         seq: 0,

@@ -149,7 +149,7 @@ impl Kqueue {
         kn.f_touch(st, kev);
         if kev.flags & EV_ADD != 0 {
             kn.set_udata(kev.udata);
-            st.flags = kev.flags & KEPT_FLAGS;
+            st.flags = kev.flags & KEPT_FLAGS | kn.ops().flags;
         }
         // Both: enabled, as in the BSDs.
         if kev.flags & EV_DISABLE != 0 {

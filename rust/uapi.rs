@@ -54,6 +54,11 @@ macro_rules! note {
 note!(
     NOTE_LOWAT,
     NOTE_OOB,
+    NOTE_SECONDS,
+    NOTE_MSECONDS,
+    NOTE_USECONDS,
+    NOTE_NSECONDS,
+    NOTE_ABSTIME,
     NOTE_FFAND,
     NOTE_FFOR,
     NOTE_FFCOPY,

@@ -19,6 +19,7 @@ use kernel::{c_str, fs::File, prelude::*};
 
 mod except;
 mod file;
+mod timer;
 mod user;
 
 /// What a knote asks of its filter: the `fflags` and `data` of the latest change.
@@ -67,6 +68,9 @@ pub(crate) trait Filter: 'static {
     /// Whether [`Self::event`] says if the condition holds. If not, [`Self::peek`] and
     /// [`Self::process`] do, from what the knote has.
     const EVALUATED: bool;
+
+    /// Flags that a knote has, asked for or not.
+    const FLAGS: u16 = 0;
 
     /// Poll events that concern the filter, for those on wait queues.
     const POLL_EVENTS: u32 = 0;
@@ -154,6 +158,7 @@ impl HookSpace {
 /// All functions are of the same `Filter`, and `new_hook` makes the hook that the others expect.
 pub(crate) struct Filterops {
     pub(crate) evaluated: bool,
+    pub(crate) flags: u16,
     pub(crate) poll_events: u32,
     new_hook: fn() -> HookSpace,
     drop_hook: unsafe fn(&mut HookSpace),
@@ -173,6 +178,7 @@ impl<F: Filter> Operators<F> {
     // INVARIANT: One filter throughout.
     const OPS: Filterops = Filterops {
         evaluated: F::EVALUATED,
+        flags: F::FLAGS,
         poll_events: F::POLL_EVENTS,
         new_hook: Self::new_hook,
         drop_hook: Self::drop_hook,
@@ -344,7 +350,7 @@ static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
     },
     Kfilter {
         name: c_str!("EVFILT_TIMER"),
-        source: Source::Missing,
+        source: Source::Ident(timer::OPS),
     },
     Kfilter {
         name: c_str!("EVFILT_DEVICE"),

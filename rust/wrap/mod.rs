@@ -4,6 +4,7 @@
 
 pub(crate) mod delayed_work;
 pub(crate) mod files;
+pub(crate) mod hrtimer;
 pub(crate) mod irq_work;
 pub(crate) mod lock;
 pub(crate) mod pipe;

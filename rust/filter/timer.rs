@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `EVFILT_TIMER`.
+//!
+//! A periodic timer is not started again when it expires but when its event is delivered, and then
+//! counts the periods that have passed. So a period may be short at no cost.
+
+use super::{Filter, Filterops};
+use crate::{
+    bindings,
+    knote::{Knote, KnoteState},
+    uapi::*,
+    wrap::hrtimer::{Clock, Expires, Timer},
+};
+use core::ptr;
+use kernel::{
+    alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        SetOnce,
+    },
+    time::NSEC_PER_SEC,
+};
+
+/// The operators.
+pub(crate) const OPS: &Filterops = Filterops::of::<TimerFilter>();
+
+struct TimerFilter;
+
+/// When a timer expires.
+struct Schedule {
+    clock: Clock,
+    /// The first time, in nanoseconds of the clock.
+    first: i64,
+    /// In nanoseconds; 0 for a timer that expires once.
+    period: i64,
+}
+
+impl Schedule {
+    /// What is asked for, from now on. `EINVAL` for a time that is negative or too long, and for more than one
+    /// unit.
+    fn of(fflags: u32, data: i64, flags: u16) -> Result<Self> {
+        const UNITS: u32 = NOTE_SECONDS | NOTE_MSECONDS | NOTE_USECONDS | NOTE_NSECONDS;
+
+        let unit = match fflags & UNITS {
+            NOTE_SECONDS => NSEC_PER_SEC,
+            0 | NOTE_MSECONDS => 1_000_000,
+            NOTE_USECONDS => 1_000,
+            NOTE_NSECONDS => 1,
+            _ => return Err(EINVAL),
+        };
+        if data < 0 {
+            return Err(EINVAL);
+        }
+        let time = data.max(1).checked_mul(unit).ok_or(EINVAL)?;
+        if fflags & NOTE_ABSTIME != 0 {
+            return Ok(Self {
+                clock: Clock::Realtime,
+                first: time,
+                period: 0,
+            });
+        }
+        Ok(Self {
+            clock: Clock::Monotonic,
+            first: Clock::Monotonic.now().saturating_add(time),
+            period: if flags & EV_ONESHOT != 0 { 0 } else { time },
+        })
+    }
+}
+
+/// A timer of one clock or the other, and what it counts.
+///
+/// All fields but the timers are used under the queue lock only.
+#[pin_data]
+struct Alarm {
+    #[pin]
+    monotonic: Timer<Alarm>,
+    #[pin]
+    realtime: Timer<Alarm>,
+    kn: *const Knote,
+    /// The clock that goes now.
+    on_realtime: Atomic<bool>,
+    /// When it expires, or has expired, if `pending`.
+    next: Atomic<i64>,
+    period: Atomic<i64>,
+    /// Expired, and not delivered yet.
+    pending: Atomic<bool>,
+    /// Not to be started any more.
+    dead: Atomic<bool>,
+}
+
+// SAFETY: `kn` is a knote, which may be shared with any thread.
+unsafe impl Send for Alarm {}
+// SAFETY: As above; the other fields are `Sync`.
+unsafe impl Sync for Alarm {}
+
+/// kn_hook: made by `attach`.
+#[derive(Default)]
+pub(super) struct Hook(SetOnce<Pin<KBox<Alarm>>>);
+
+impl Alarm {
+    fn new(kn: &Knote) -> Result<Pin<KBox<Self>>> {
+        let kn = ptr::from_ref(kn);
+        KBox::pin_init(
+            pin_init!(&this in Self {
+                // SAFETY: `detach` cancels both before the knote, and so the alarm, goes.
+                monotonic <- unsafe { Timer::new(this.as_ptr(), Clock::Monotonic) },
+                // SAFETY: As above.
+                realtime <- unsafe { Timer::new(this.as_ptr(), Clock::Realtime) },
+                kn,
+                on_realtime: Atomic::new(false),
+                next: Atomic::new(0),
+                period: Atomic::new(0),
+                pending: Atomic::new(false),
+                dead: Atomic::new(false),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    fn knote(&self) -> &Knote {
+        // SAFETY: The alarm is part of the knote, and not used after it.
+        unsafe { &*self.kn }
+    }
+
+    /// Stops the timers. Not under the queue lock, which their callback takes.
+    fn cancel(&self) {
+        self.monotonic.cancel();
+        self.realtime.cancel();
+    }
+
+    /// Starts anew, if it may; what was pending is dropped. Under the queue lock. Whether it has
+    /// expired already.
+    fn start(&self, schedule: &Schedule, st: &mut KnoteState) -> bool {
+        st.data = 0;
+        self.on_realtime
+            .store(schedule.clock == Clock::Realtime, Relaxed);
+        self.period.store(schedule.period, Relaxed);
+        let expired = schedule.first <= schedule.clock.now();
+        self.pending.store(expired, Relaxed);
+        self.next.store(schedule.first, Relaxed);
+        if !expired {
+            self.resume();
+        }
+        expired
+    }
+
+    /// Has the clock that goes call at `next`, unless the knote goes. Under the queue lock.
+    fn resume(&self) {
+        let next = self.next.load(Relaxed);
+        if self.dead.load(Relaxed) {
+            return;
+        }
+        match self.clock() {
+            Clock::Monotonic => self.monotonic.start(next),
+            Clock::Realtime => self.realtime.start(next),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        if self.on_realtime.load(Relaxed) {
+            Clock::Realtime
+        } else {
+            Clock::Monotonic
+        }
+    }
+
+    /// How often it has expired since this was last asked; a periodic one is started for the next
+    /// time. Under the queue lock; it is pending.
+    fn count(&self) -> i64 {
+        self.pending.store(false, Relaxed);
+        let period = self.period.load(Relaxed);
+        if period == 0 {
+            return 1;
+        }
+        let next = self.next.load(Relaxed);
+        let late = Clock::Monotonic.now().saturating_sub(next).max(0);
+        let missed = late / period;
+        let next = next.saturating_add((missed + 1).saturating_mul(period));
+        self.next.store(next, Relaxed);
+        self.resume();
+        missed + 1
+    }
+}
+
+impl Expires for Alarm {
+    fn expired(&self) {
+        let kn = self.knote();
+        let expired = kn.with_state(|_| {
+            // This may be the call for a time before the timer was started anew.
+            let expired = self.clock().now() >= self.next.load(Relaxed);
+            if expired {
+                self.pending.store(true, Relaxed);
+            } else {
+                self.resume();
+            }
+            expired
+        });
+        if expired {
+            kn.activate();
+        }
+    }
+}
+
+impl Filter for TimerFilter {
+    type Hook = Hook;
+
+    const EVALUATED: bool = false;
+    const FLAGS: u16 = EV_CLEAR;
+
+    fn attach(kn: &Knote, hook: &Hook) -> Result<bool> {
+        let (request, flags) = kn.with_state(|st| (st.request(), st.flags));
+        let schedule = Schedule::of(request.sfflags, request.sdata, flags)?;
+        let alarm = Alarm::new(kn)?;
+        // SAFETY: No requirement: reads a module parameter.
+        let max = unsafe { bindings::kq_param_timers_max() };
+        kn.table().timers().charge(max as usize)?;
+        hook.0.populate(alarm);
+        let alarm = hook.0.as_ref().ok_or(EINVAL)?;
+        Ok(kn.with_state(|st| alarm.start(&schedule, st)))
+    }
+
+    fn detach(kn: &Knote, hook: &Hook) {
+        if let Some(alarm) = hook.0.as_ref() {
+            kn.with_state(|_| alarm.dead.store(true, Relaxed));
+            alarm.cancel();
+            kn.table().timers().uncharge();
+        }
+    }
+
+    // The timer of before is stopped here, where one may wait for its callback. If something starts
+    // it again before the change, that does no harm: see `expired`.
+    fn prepare(_kn: &Knote, hook: &Hook, kev: &Kevent) -> Result {
+        if kev.flags & EV_ADD != 0 {
+            Schedule::of(kev.fflags, kev.data, kev.flags)?;
+            hook.0.as_ref().ok_or(EINVAL)?.cancel();
+        }
+        Ok(())
+    }
+
+    fn touch(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+        if kev.flags & EV_ADD == 0 {
+            return;
+        }
+        let schedule = Schedule::of(kev.fflags, kev.data, kev.flags);
+        if let (Some(alarm), Ok(schedule)) = (hook.0.as_ref(), schedule) {
+            alarm.start(&schedule, st);
+        }
+    }
+
+    fn peek(_kn: &Knote, hook: &Hook, st: &KnoteState) -> bool {
+        st.data != 0
+            || hook
+                .0
+                .as_ref()
+                .is_some_and(|alarm| alarm.pending.load(Relaxed))
+    }
+
+    fn process(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &mut Kevent) -> bool {
+        if let Some(alarm) = hook.0.as_ref() {
+            if alarm.pending.load(Relaxed) {
+                st.data = st.data.saturating_add(alarm.count());
+            }
+        }
+        kev.data = core::mem::take(&mut st.data);
+        kev.data != 0
+    }
+
+    fn unprocess(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+        st.data = st.data.saturating_add(kev.data);
+    }
+}
