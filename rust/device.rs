@@ -120,10 +120,17 @@ unsafe fn private<'a>(file: *mut bindings::file) -> &'a OpenKqueue {
     unsafe { <KBox<OpenKqueue> as ForeignOwnable>::borrow((*file).private_data) }
 }
 
-/// Whether `file` is a kqueue.
-pub(crate) fn is_a_kqueue(file: &File) -> bool {
-    // SAFETY: A `File` is alive.
-    unsafe { is_kqueue(file.as_ptr()) }
+/// The kqueue that `file` is, if it is one; `EBADF` where the current process does not own it.
+pub(crate) fn kqueue(file: &File) -> Option<Result<&Arc<Kqueue>>> {
+    // SAFETY: A `File` is alive, and what it has as its private data lives as long.
+    unsafe { is_kqueue(file.as_ptr()).then(|| private(file.as_ptr()).get()) }
+}
+
+/// How many events are pending in the kqueue that `file` is.
+pub(crate) fn pending(file: &File) -> Option<usize> {
+    let kq = kqueue(file)?.ok()?;
+    let pending = kq.queue().lock().count();
+    Some(pending)
 }
 
 /// Whether `file`, which is in the current task's table, is a kqueue of another process: one that

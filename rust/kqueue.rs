@@ -18,6 +18,7 @@ mod index;
 mod kevent;
 mod knote;
 mod limits;
+mod nest;
 mod probe;
 mod queue;
 mod register;
@@ -48,6 +49,7 @@ impl kernel::InPlaceModule for KqueueModule {
         unsafe {
             limits::init();
             filetable::init();
+            nest::init();
         }
         try_pin_init!(Self {
             // Before the device: a program may come as soon as that is there.
@@ -73,5 +75,6 @@ impl Drop for Probes {
         probe::exit();
         filetable::exit();
         limits::exit();
+        nest::exit();
     }
 }

@@ -407,15 +407,6 @@ TEST_F(files, kqueue_can_only_be_read)
 	EXPECT_EQ(-EINVAL, watch(self->kq, kq, EVFILT_EMPTY));
 }
 
-/* To go when a kqueue can be watched. */
-TEST_F(files, kqueue_cannot_be_read_yet)
-{
-	int kq = kqueue();
-
-	ASSERT_LE(0, kq);
-	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, kq, EVFILT_READ));
-}
-
 /* To go when they can be watched. */
 TEST_F(files, regular_files_and_directories_cannot_be_watched_yet)
 {

@@ -85,9 +85,8 @@ pub(super) fn read(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<SocketRead>>())
     } else if Pipe::of(file).is_some() {
         Ok(Filterops::of::<OnFile<PipeRead>>())
-    } else if device::is_a_kqueue(file) {
-        // Which would have to be checked for loops: not in this module yet.
-        Err(errno(bindings::EOPNOTSUPP))
+    } else if device::kqueue(file).is_some() {
+        Ok(super::nested::OPS)
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollRead>>())
     } else {
@@ -103,7 +102,7 @@ pub(super) fn write(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<PipeWrite>>())
     } else if Tty::of(file).is_some() {
         Ok(Filterops::of::<OnFile<TtyWrite>>())
-    } else if device::is_a_kqueue(file) {
+    } else if device::kqueue(file).is_some() {
         Err(EINVAL)
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollWrite>>())

@@ -19,6 +19,7 @@ use kernel::{c_str, fs::File, prelude::*};
 
 mod except;
 mod file;
+mod nested;
 mod timer;
 mod user;
 

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kqueues that watch kqueues, and epolls in between.
+ */
+#include "kqtest.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
+
+#define DEPTH	5	/* a kqueue in a kqueue, so often */
+
+FIXTURE(nest) {
+	int kq[DEPTH + 2];
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(nest)
+{
+	int i;
+
+	for (i = 0; i < DEPTH + 2; i++) {
+		self->kq[i] = kqueue();
+		ASSERT_LE(0, self->kq[i]);
+	}
+}
+
+FIXTURE_TEARDOWN(nest)
+{
+	int i;
+
+	for (i = 0; i < DEPTH + 2; i++)
+		close(self->kq[i]);
+}
+
+/* outer watches inner. */
+static int watch(int outer, int inner)
+{
+	return change(outer, inner, EVFILT_READ, EV_ADD);
+}
+
+static int add_user(int kq, uintptr_t ident)
+{
+	return change(kq, ident, EVFILT_USER, EV_ADD);
+}
+
+TEST_F(nest, data_is_the_number_of_pending_events)
+{
+	int i;
+
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	EXPECT_EQ(0, pending(self->kq[0]));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, add_user(self->kq[1], i));
+		ASSERT_EQ(0, trigger(self->kq[1], i));
+	}
+	ASSERT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+	EXPECT_EQ((uintptr_t)self->kq[1], self->ev[0].ident);
+	EXPECT_EQ(EVFILT_READ, self->ev[0].filter);
+	EXPECT_EQ(3, self->ev[0].data);
+}
+
+TEST_F(nest, what_was_pending_before_is_seen)
+{
+	ASSERT_EQ(0, add_user(self->kq[1], 1));
+	ASSERT_EQ(0, trigger(self->kq[1], 1));
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	EXPECT_EQ(1, pending(self->kq[0]));
+}
+
+TEST_F(nest, ends_when_the_inner_events_are_gone)
+{
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	ASSERT_EQ(0, add_user(self->kq[1], 1));
+	ASSERT_EQ(0, trigger(self->kq[1], 1));
+	ASSERT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+	ASSERT_EQ(0, change(self->kq[1], 1, EVFILT_USER, EV_DELETE));
+	EXPECT_EQ(0, pending(self->kq[0]));
+}
+
+TEST_F(nest, only_for_reading)
+{
+	EXPECT_EQ(-EINVAL, change(self->kq[0], self->kq[1], EVFILT_WRITE, EV_ADD));
+	EXPECT_EQ(-EINVAL, change(self->kq[0], self->kq[1], EVFILT_EXCEPT, EV_ADD));
+	EXPECT_EQ(-EINVAL, change(self->kq[0], self->kq[1], EVFILT_EMPTY, EV_ADD));
+}
+
+TEST_F(nest, in_itself_is_refused)
+{
+	EXPECT_EQ(-EINVAL, watch(self->kq[0], self->kq[0]));
+	EXPECT_EQ(-ENOENT, change(self->kq[0], self->kq[0], EVFILT_READ, EV_DELETE));
+}
+
+TEST_F(nest, in_a_ring_is_refused)
+{
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	EXPECT_EQ(-ELOOP, watch(self->kq[1], self->kq[0]));
+	ASSERT_EQ(0, watch(self->kq[1], self->kq[2]));
+	ASSERT_EQ(0, watch(self->kq[2], self->kq[3]));
+	EXPECT_EQ(-ELOOP, watch(self->kq[3], self->kq[0]));
+	EXPECT_EQ(-ELOOP, watch(self->kq[2], self->kq[1]));
+	/* Both may watch a third. */
+	EXPECT_EQ(0, watch(self->kq[0], self->kq[3]));
+}
+
+TEST_F(nest, a_ring_that_was_opened_can_be_closed_elsewhere)
+{
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	ASSERT_EQ(0, change(self->kq[0], self->kq[1], EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(0, watch(self->kq[1], self->kq[0]));
+}
+
+TEST_F(nest, by_closing_a_ring_is_opened_too)
+{
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	ASSERT_EQ(0, watch(self->kq[1], self->kq[2]));
+	ASSERT_EQ(0, close(self->kq[1]));
+	EXPECT_EQ(0, watch(self->kq[2], self->kq[0]));
+	self->kq[1] = kqueue();
+}
+
+TEST_F(nest, as_deep_as_allowed)
+{
+	int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+	}
+	ASSERT_EQ(0, add_user(self->kq[DEPTH], 1));
+	ASSERT_EQ(0, trigger(self->kq[DEPTH], 1));
+	EXPECT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+}
+
+TEST_F(nest, deeper_is_refused_at_the_bottom)
+{
+	int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+	}
+	EXPECT_EQ(-ELOOP, watch(self->kq[DEPTH], self->kq[DEPTH + 1]));
+}
+
+TEST_F(nest, deeper_is_refused_at_the_top)
+{
+	int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+	}
+	EXPECT_EQ(-ELOOP, watch(self->kq[DEPTH + 1], self->kq[0]));
+}
+
+TEST_F(nest, deeper_is_refused_in_the_middle)
+{
+	int i;
+
+	for (i = 0; i < DEPTH + 1; i++) {
+		if (i != 2) {
+			ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+		}
+	}
+	EXPECT_EQ(-ELOOP, watch(self->kq[2], self->kq[3]));
+}
+
+TEST_F(nest, wakes_who_sleeps_at_the_top)
+{
+	struct waiter w = { .kq = self->kq[0] };
+	int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+	}
+	ASSERT_EQ(0, add_user(self->kq[DEPTH], 1));
+	ASSERT_TRUE(waiter_sleeps(&w));
+	ASSERT_EQ(0, trigger(self->kq[DEPTH], 1));
+	EXPECT_EQ(1, waiter_result(&w));
+}
+
+TEST_F(nest, in_an_epoll_in_a_kqueue)
+{
+	struct epoll_event ee = { .events = EPOLLIN };
+	int ep = epoll_create1(0);
+
+	ASSERT_LE(0, ep);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, self->kq[1], &ee));
+	ASSERT_EQ(0, watch(self->kq[0], ep));
+	EXPECT_EQ(0, pending(self->kq[0]));
+	ASSERT_EQ(0, add_user(self->kq[1], 1));
+	ASSERT_EQ(0, trigger(self->kq[1], 1));
+	EXPECT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+	close(ep);
+}
+
+/*
+ * epoll does not see through a kqueue, nor a kqueue through epoll: a ring of both
+ * can be made. It must not hang, and an event must go round it at most once.
+ */
+TEST_F(nest, in_a_ring_with_an_epoll_goes_round_once)
+{
+	struct epoll_event ee = { .events = EPOLLIN };
+	int ep = epoll_create1(0), ed = eventfd(0, 0);
+	int i;
+
+	ASSERT_LE(0, ep);
+	ASSERT_LE(0, ed);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, self->kq[0], &ee));
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, ed, &ee));
+	ASSERT_EQ(0, watch(self->kq[0], ep));
+	for (i = 0; i < 100; i++) {
+		eventfd_t value;
+
+		ASSERT_EQ(0, eventfd_write(ed, 1));
+		ASSERT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+		ASSERT_LE(1, epoll_wait(ep, (struct epoll_event[4]){}, 4, 0));
+		ASSERT_EQ(0, eventfd_read(ed, &value));
+	}
+	close(ep);
+	close(ed);
+}
+
+static atomic_bool stop;
+
+static void *exchange(void *arg)
+{
+	int *kq = arg;
+	int i = 0;
+
+	/* Each of two threads tries to make the ring the other one would. */
+	while (!stop) {
+		int ret = watch(kq[0], kq[1]);
+
+		if (ret && ret != -ELOOP)
+			return "an error that is not ELOOP";
+		if (!ret && change(kq[0], kq[1], EVFILT_READ, EV_DELETE))
+			return "not there to be deleted";
+		trigger(kq[i++ & 1], 1);
+	}
+	return NULL;
+}
+
+TEST_F(nest, both_ways_by_two_threads_does_not_hang)
+{
+	int there[2] = { self->kq[0], self->kq[1] };
+	int back[2] = { self->kq[1], self->kq[0] };
+	pthread_t thread[2];
+	void *ret;
+	int i;
+
+	ASSERT_EQ(0, add_user(self->kq[0], 1));
+	ASSERT_EQ(0, add_user(self->kq[1], 1));
+	ASSERT_EQ(0, pthread_create(&thread[0], NULL, exchange, there));
+	ASSERT_EQ(0, pthread_create(&thread[1], NULL, exchange, back));
+	for (i = 0; i < 2000; i++) {
+		pending(self->kq[0]);
+		pending(self->kq[1]);
+	}
+	stop = true;
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(thread[i], &ret));
+		EXPECT_EQ(NULL, ret);
+	}
+}
+
+TEST_HARNESS_MAIN
