@@ -27,6 +27,7 @@ use kernel::{
     fs::{file::FileDescriptorReservation, File},
     ioctl,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
@@ -91,6 +92,7 @@ static FOPS: SyncFops = SyncFops(bindings::file_operations {
     unlocked_ioctl: Some(ioctl),
     poll: Some(poll),
     mmap: Some(mmap),
+    show_fdinfo: Some(show_fdinfo),
     ..pin_init::zeroed()
 });
 
@@ -224,6 +226,15 @@ unsafe extern "C" fn mmap(
     _vma: *mut bindings::vm_area_struct,
 ) -> c_int {
     ENXIO.to_errno()
+}
+
+/// # Safety
+///
+/// Called by the kernel for an open kqueue, to write to `m`.
+unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
+    // SAFETY: By this function's requirements.
+    let (m, open) = unsafe { (SeqFile::from_raw(m), private(file)) };
+    open.kq.show(m);
 }
 
 const KEVENT: u32 = ioctl::_IOW::<KqueueKevent>(bindings::KQUEUE_IOC_MAGIC as u32, 0);

@@ -16,7 +16,7 @@ use kernel::{
     fs::File,
     list::{List, ListArc},
     prelude::*,
-    sync::{Arc, SpinLock},
+    sync::{Arc, ArcBorrow, SpinLock},
 };
 
 /// The list of a knote that a [`ByKey`] table uses.
@@ -272,6 +272,16 @@ where
         let item = self.list_mut(bucket)?.pop_front()?;
         self.count -= 1;
         Some(item)
+    }
+
+    /// The knotes of chain `bucket`.
+    pub(crate) fn bucket(&self, bucket: usize) -> impl Iterator<Item = ArcBorrow<'_, Knote>> {
+        self.list(bucket).into_iter().flatten()
+    }
+
+    /// How many knotes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     /// The memory of a table that is closed and empty.

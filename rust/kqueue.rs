@@ -12,6 +12,7 @@ use kernel::prelude::*;
 
 mod bindings;
 mod device;
+mod fdinfo;
 mod filetable;
 mod filter;
 mod index;
