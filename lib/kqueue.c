@@ -14,34 +14,73 @@
 #include <linux/time_types.h>
 #include <stddef.h>
 #include <time.h>
+#include <unistd.h>
 
-static int kqueue_open(int cloexec)
+/* What KQUEUE_AS_... makes of the names in <sys/event.h>. */
+#define DECLARE_AS(flavour)				\
+	int kqueue_as_##flavour(void);			\
+	int kqueue1_as_##flavour(int flags);		\
+	int kqueuex_as_##flavour(unsigned int flags)
+
+DECLARE_AS(freebsd);
+DECLARE_AS(netbsd);
+DECLARE_AS(macos);
+
+static int kqueue_open(int cloexec, __u32 flavour)
 {
-	return open("/dev/kqueue", O_RDWR | cloexec);
+	int kq = open("/dev/kqueue", O_RDWR | cloexec);
+
+	/* What a new kqueue is anyway. */
+	if (kq < 0 || flavour == KQUEUE_FLAVOUR_OPENBSD)
+		return kq;
+	if (ioctl(kq, KQUEUE_IOC_FLAVOUR, &flavour) < 0) {
+		int error = errno;
+
+		close(kq);
+		errno = error;
+		return -1;
+	}
+	return kq;
 }
 
-int kqueue(void)
-{
-	return kqueue_open(0);
-}
-
-int kqueue1(int flags)
+static int kqueue1_open(int flags, __u32 flavour)
 {
 	if (flags & ~O_CLOEXEC) {
 		errno = EINVAL;
 		return -1;
 	}
-	return kqueue_open(flags);
+	return kqueue_open(flags, flavour);
 }
 
-int kqueuex(unsigned int flags)
+static int kqueuex_open(unsigned int flags, __u32 flavour)
 {
 	if (flags & ~KQUEUE_CLOEXEC) {
 		errno = EINVAL;
 		return -1;
 	}
-	return kqueue_open(flags & KQUEUE_CLOEXEC ? O_CLOEXEC : 0);
+	return kqueue_open(flags & KQUEUE_CLOEXEC ? O_CLOEXEC : 0, flavour);
 }
+
+#define DEFINE_AS(suffix, flavour)			\
+int kqueue##suffix(void)				\
+{							\
+	return kqueue_open(0, flavour);			\
+}							\
+							\
+int kqueue1##suffix(int flags)				\
+{							\
+	return kqueue1_open(flags, flavour);		\
+}							\
+							\
+int kqueuex##suffix(unsigned int flags)			\
+{							\
+	return kqueuex_open(flags, flavour);		\
+}
+
+DEFINE_AS(, KQUEUE_FLAVOUR_OPENBSD)
+DEFINE_AS(_as_freebsd, KQUEUE_FLAVOUR_FREEBSD)
+DEFINE_AS(_as_netbsd, KQUEUE_FLAVOUR_NETBSD)
+DEFINE_AS(_as_macos, KQUEUE_FLAVOUR_MACOS)
 
 /*
  * Whether the program's timespec is the kernel's, so that its address can go

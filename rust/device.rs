@@ -8,7 +8,9 @@
 use crate::{
     bindings,
     filetable::FileTable,
-    filter, kevent,
+    filter,
+    flavour::Flavour,
+    kevent,
     limits::UserRef,
     probe::Armed,
     queue::Kqueue,
@@ -48,11 +50,11 @@ struct OpenKqueue {
 
 impl OpenKqueue {
     /// A kqueue for the current process. `ENOMEM`, and what arming the probes says. May sleep.
-    fn new() -> Result<KBox<Self>> {
+    fn new(flavour: Flavour) -> Result<KBox<Self>> {
         let armed = Armed::new()?;
         let user = UserRef::current()?;
         let open = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user))?;
+        let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user, flavour))?;
         Ok(open.write(Self {
             kq,
             closed: Atomic::new(false),
@@ -151,7 +153,7 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
     if ret != 0 {
         return ret;
     }
-    match OpenKqueue::new() {
+    match OpenKqueue::new(Flavour::Openbsd) {
         Ok(open) => {
             // SAFETY: The file is ours while it is being opened.
             unsafe { (*file).private_data = open.into_foreign() };
@@ -239,6 +241,7 @@ unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings
 
 const KEVENT: u32 = ioctl::_IOW::<KqueueKevent>(bindings::KQUEUE_IOC_MAGIC as u32, 0);
 const CREATE: u32 = ioctl::_IOW::<KqueueCreate>(bindings::KQUEUE_IOC_MAGIC as u32, 1);
+const FLAVOUR: u32 = ioctl::_IOW::<u32>(bindings::KQUEUE_IOC_MAGIC as u32, 4);
 const BYNAME: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 2);
 const BYFILTER: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 3);
 
@@ -278,6 +281,10 @@ fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize) -> Result<usize> {
             filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
             Ok(0)
         }
+        FLAVOUR => {
+            kq.set_flavour(Flavour::from_abi(uaccess::read(arg)?)?)?;
+            Ok(0)
+        }
         _ if is_larger(cmd, KEVENT) => kevent::kevent(kq, &read_larger(cmd, arg)?),
         _ if cmd == CREATE || is_larger(cmd, CREATE) => create(&read_larger(cmd, arg)?),
         _ => Err(ENOTTY),
@@ -307,20 +314,14 @@ fn create(args: &KqueueCreate) -> Result<usize> {
     if args.flags & !(bindings::KQUEUE_CLOEXEC as u32) != 0 || args.reserved != [0; 2] {
         return Err(EINVAL);
     }
-    match args.flavour as i32 {
-        bindings::KQUEUE_FLAVOUR_OPENBSD => {}
-        bindings::KQUEUE_FLAVOUR_FREEBSD
-        | bindings::KQUEUE_FLAVOUR_NETBSD
-        | bindings::KQUEUE_FLAVOUR_MACOS => return Err(errno(bindings::EOPNOTSUPP)),
-        _ => return Err(EINVAL),
-    }
+    let flavour = Flavour::from_abi(args.flavour)?;
     let cloexec = if args.flags & bindings::KQUEUE_CLOEXEC as u32 != 0 {
         bindings::O_CLOEXEC
     } else {
         0
     };
     let fd = FileDescriptorReservation::get_unused_fd_flags(cloexec)?;
-    let open = OpenKqueue::new()?.into_foreign();
+    let open = OpenKqueue::new(flavour)?.into_foreign();
     // SAFETY: The operations are static, and what they expect as private data is passed.
     let file = unsafe {
         bindings::kq_anon_file(

@@ -27,7 +27,7 @@ impl Kqueue {
             (index.len(), index.buckets())
         };
         let pending = self.queue().lock().count();
-        seq_print!(m, "flavour:\topenbsd\n");
+        seq_print!(m, "flavour:\t{}\n", self.flavour().name());
         seq_print!(m, "knotes:\t{knotes}\n");
         seq_print!(m, "pending:\t{pending}\n");
         for bucket in 0..buckets {

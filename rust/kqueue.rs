@@ -15,6 +15,7 @@ mod device;
 mod fdinfo;
 mod filetable;
 mod filter;
+mod flavour;
 mod index;
 mod kevent;
 mod knote;

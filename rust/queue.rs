@@ -8,6 +8,7 @@
 use crate::{
     bindings,
     filetable::FileTable,
+    flavour::Flavour,
     index::{ByKey, Index, BY_KEY},
     knote::{status, Knote, KnoteState},
     limits::UserRef,
@@ -24,7 +25,10 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     static_lock_class,
-    sync::{Arc, Mutex, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex, SpinLock,
+    },
 };
 
 /// What is under the queue lock: the ready list. With it, the state of every knote.
@@ -46,6 +50,8 @@ pub(crate) struct Kqueue {
     table: Arc<FileTable>,
     /// Who its knotes are counted with.
     user: UserRef,
+    /// Changed under the change lock, and not while there are knotes.
+    flavour: Atomic<u32>,
     /// Taken on the wake-up path, with other people's spin locks held: a leaf.
     #[pin]
     queue: IrqSpinLock<QueueState>,
@@ -84,11 +90,12 @@ unsafe impl HasIrqWork for Kqueue {
 
 impl Kqueue {
     /// A kqueue of the process whose table is `table`. `ENOMEM`. May sleep.
-    pub(crate) fn new(table: Arc<FileTable>, user: UserRef) -> Result<Arc<Self>> {
+    pub(crate) fn new(table: Arc<FileTable>, user: UserRef, flavour: Flavour) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 table,
                 user,
+                flavour: Atomic::new(flavour as u32),
                 queue <- new_irq_spinlock!(
                     QueueState {
                         ready: List::new(),
@@ -117,6 +124,21 @@ impl Kqueue {
 
     pub(crate) fn user(&self) -> &UserRef {
         &self.user
+    }
+
+    pub(crate) fn flavour(&self) -> Flavour {
+        Flavour::from_abi(self.flavour.load(Relaxed)).unwrap_or(Flavour::Openbsd)
+    }
+
+    /// Makes it one of another flavour. `EBUSY` if it has knotes, which would be half of the one and
+    /// half of the other. May sleep.
+    pub(crate) fn set_flavour(&self, flavour: Flavour) -> Result {
+        let _change = self.change.lock();
+        if self.index.lock().len() != 0 {
+            return Err(EBUSY);
+        }
+        self.flavour.store(flavour as u32, Relaxed);
+        Ok(())
     }
 
     pub(crate) fn queue(&self) -> &IrqSpinLock<QueueState> {

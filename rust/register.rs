@@ -32,6 +32,10 @@ impl Kqueue {
         if kev.flags & (EV_ADD | EV_DELETE) == EV_ADD | EV_DELETE {
             return Err(EINVAL);
         }
+        // As FreeBSD's kqueue(2) has it.
+        if kev.flags & (EV_ADD | EV_KEEPUDATA) == EV_ADD | EV_KEEPUDATA {
+            return Err(EINVAL);
+        }
         let file = match source {
             Source::Reserved => return Err(EINVAL),
             Source::Missing => return Err(errno(bindings::EOPNOTSUPP)),
@@ -147,8 +151,12 @@ impl Kqueue {
             return Ok(false);
         }
         kn.f_touch(st, kev);
-        if kev.flags & EV_ADD != 0 {
+        if kev.flags & EV_ADD != 0
+            || (self.flavour().change_replaces() && kev.flags & EV_KEEPUDATA == 0)
+        {
             kn.set_udata(kev.udata);
+        }
+        if kev.flags & EV_ADD != 0 {
             st.flags = kev.flags & KEPT_FLAGS | kn.ops().flags;
         }
         // Both: enabled, as in the BSDs.

@@ -37,6 +37,7 @@ ev!(
     EV_RECEIPT,
     EV_DISPATCH,
     EV_UDATA_SPECIFIC,
+    EV_KEEPUDATA,
     EV_SYSFLAGS,
     EV_ERROR,
     EV_EOF,

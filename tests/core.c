@@ -268,14 +268,6 @@ TEST_F(core, create_refuses_unknown_flavours)
 	EXPECT_EQ(fd, next_fd());
 }
 
-/* To go when the flavours come. */
-TEST_F(core, create_does_not_have_the_other_flavours_yet)
-{
-	EXPECT_EQ(-EOPNOTSUPP, create(self->kq, 0, KQUEUE_FLAVOUR_FREEBSD));
-	EXPECT_EQ(-EOPNOTSUPP, create(self->kq, 0, KQUEUE_FLAVOUR_NETBSD));
-	EXPECT_EQ(-EOPNOTSUPP, create(self->kq, 0, KQUEUE_FLAVOUR_MACOS));
-}
-
 TEST_F(core, create_with_a_bad_pointer_is_efault)
 {
 	int fd = next_fd();

@@ -145,10 +145,24 @@ try "bsd_program_builds_with_the_static_library" \
 exports()
 {
 	nm -D --defined-only "$lib/libkqueue.so" | awk '$2 != "A" { print $3 }' |
-		sed 's/@.*//' | sort | tr '\n' ' '
+		sed 's/@.*//' | LC_ALL=C sort | tr '\n' ' '
 }
-try "library_exports_the_four_calls_only" \
-    [ "$(exports)" = "kevent kqueue kqueue1 kqueuex " ]
+try "library_exports_the_four_calls_of_each_flavour_only" \
+    [ "$(exports)" = "kevent kqueue $(printf '%s ' \
+	kqueue1 kqueue1_as_freebsd kqueue1_as_macos kqueue1_as_netbsd \
+	kqueue_as_freebsd kqueue_as_macos kqueue_as_netbsd \
+	kqueuex kqueuex_as_freebsd kqueuex_as_macos kqueuex_as_netbsd)" ]
+
+# A program of a flavour calls that flavour's functions, by the same names.
+calls()
+{
+	${CC:-cc} -DKQUEUE_AS_"$1" -I"$include" -c -o "$tmp/hello.o" "$here/hello.c" &&
+		nm -u "$tmp/hello.o" | grep -qx " *U $2"
+}
+try "program_as_freebsd_calls_freebsds_kqueue" calls FREEBSD kqueue_as_freebsd
+try "program_as_netbsd_calls_netbsds_kqueue" calls NETBSD kqueue_as_netbsd
+try "program_as_macos_calls_macoss_kqueue" calls MACOS kqueue_as_macos
+try "program_as_nothing_calls_kqueue" calls NOTHING kqueue
 
 soname()
 {

@@ -28,14 +28,29 @@ extern "C" {
 
 struct timespec;
 
+/*
+ * Where the BSDs differ, a program gets what it was written for by defining one
+ * of KQUEUE_AS_FREEBSD, KQUEUE_AS_NETBSD and KQUEUE_AS_MACOS when it is compiled;
+ * otherwise it is OpenBSD's. The names of the functions are the same.
+ */
+#if defined(KQUEUE_AS_FREEBSD)
+#define __KQUEUE_AS(name)	__asm__(#name "_as_freebsd")
+#elif defined(KQUEUE_AS_NETBSD)
+#define __KQUEUE_AS(name)	__asm__(#name "_as_netbsd")
+#elif defined(KQUEUE_AS_MACOS)
+#define __KQUEUE_AS(name)	__asm__(#name "_as_macos")
+#else
+#define __KQUEUE_AS(name)
+#endif
+
 /* A new kqueue, or -1 and errno. */
-int	kqueue(void);
+int	kqueue(void) __KQUEUE_AS(kqueue);
 
 /* NetBSD and OpenBSD: flags may hold O_CLOEXEC. */
-int	kqueue1(int flags);
+int	kqueue1(int flags) __KQUEUE_AS(kqueue1);
 
 /* FreeBSD: flags may hold KQUEUE_CLOEXEC. */
-int	kqueuex(unsigned int flags);
+int	kqueuex(unsigned int flags) __KQUEUE_AS(kqueuex);
 
 /*
  * Apply nchanges changes, in order, then wait for events and store at most

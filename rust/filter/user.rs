@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `EVFILT_USER`: events that the program triggers itself. As in OpenBSD.
+//! `EVFILT_USER`: events that the program triggers itself. As in OpenBSD, and in the other flavours
+//! as in FreeBSD and NetBSD.
 
 use super::{Filter, Filterops};
 use crate::{
@@ -58,7 +59,7 @@ impl Filter for User {
         kn.table().user_events().uncharge();
     }
 
-    fn touch(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
+    fn touch(kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
         if kev.fflags & NOTE_TRIGGER != 0 {
             hook.set(true);
         }
@@ -69,12 +70,15 @@ impl Filter for User {
             NOTE_FFCOPY => st.fflags = fflags,
             _ => {}
         }
-        if kev.flags & EV_ADD != 0 {
+        let flavour = kn.kqueue().flavour();
+        if kev.flags & EV_ADD != 0 || flavour.change_replaces() {
             st.data = kev.data;
         }
         if kev.flags & EV_CLEAR != 0 {
             hook.set(false);
-            st.data = 0;
+            if flavour.clears_user_event() {
+                st.data = 0;
+            }
         }
     }
 
@@ -82,7 +86,7 @@ impl Filter for User {
         hook.get()
     }
 
-    fn process(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &mut Kevent) -> bool {
+    fn process(kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &mut Kevent) -> bool {
         if !hook.get() {
             return false;
         }
@@ -90,22 +94,26 @@ impl Filter for User {
         kev.data = st.data;
         if st.flags & EV_CLEAR != 0 {
             hook.set(false);
-            st.fflags = 0;
-            st.data = 0;
+            if kn.kqueue().flavour().clears_user_event() {
+                st.fflags = 0;
+                st.data = 0;
+            }
         }
         true
     }
 
-    fn unprocess(_kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
+    fn unprocess(kn: &Knote, hook: &Triggered, st: &mut KnoteState, kev: &Kevent) {
         // By the flags it was taken with, not those it has now.
         if kev.flags & EV_CLEAR == 0 {
             return;
         }
-        // Another thread may have triggered it anew: then it is as if both had come before.
-        if st.data == 0 {
-            st.data = kev.data;
-        }
-        st.fflags |= kev.fflags;
         hook.set(true);
+        if kn.kqueue().flavour().clears_user_event() {
+            // Another thread may have triggered it anew: then it is as if both had come before.
+            if st.data == 0 {
+                st.data = kev.data;
+            }
+            st.fflags |= kev.fflags;
+        }
     }
 }

@@ -180,6 +180,8 @@ struct kfilter_mapping {
 #define KQUEUE_IOC_MAGIC	0xBB
 #define KQUEUE_IOC_KEVENT	_IOW(KQUEUE_IOC_MAGIC, 0, struct kqueue_kevent)
 #define KQUEUE_IOC_CREATE	_IOW(KQUEUE_IOC_MAGIC, 1, struct kqueue_create)
+/* Gives a kqueue that has no knotes a flavour; the argument points to it. */
+#define KQUEUE_IOC_FLAVOUR	_IOW(KQUEUE_IOC_MAGIC, 4, __u32)
 #define KFILTER_BYNAME		_IOWR(KQUEUE_IOC_MAGIC, 2, struct kfilter_mapping)
 #define KFILTER_BYFILTER	_IOWR(KQUEUE_IOC_MAGIC, 3, struct kfilter_mapping)
 

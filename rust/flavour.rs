@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Flavours: whose reading of a point a kqueue takes, where the BSDs differ.
+
+use crate::bindings;
+use kernel::prelude::*;
+
+/// A flavour, as `kqueue_create.flavour` has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Flavour {
+    Openbsd = bindings::KQUEUE_FLAVOUR_OPENBSD as u32,
+    Freebsd = bindings::KQUEUE_FLAVOUR_FREEBSD as u32,
+    Netbsd = bindings::KQUEUE_FLAVOUR_NETBSD as u32,
+    Macos = bindings::KQUEUE_FLAVOUR_MACOS as u32,
+}
+
+impl Flavour {
+    /// `EINVAL` for a number that is none.
+    pub(crate) fn from_abi(flavour: u32) -> Result<Self> {
+        match flavour as i32 {
+            bindings::KQUEUE_FLAVOUR_OPENBSD => Ok(Self::Openbsd),
+            bindings::KQUEUE_FLAVOUR_FREEBSD => Ok(Self::Freebsd),
+            bindings::KQUEUE_FLAVOUR_NETBSD => Ok(Self::Netbsd),
+            bindings::KQUEUE_FLAVOUR_MACOS => Ok(Self::Macos),
+            _ => Err(EINVAL),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Openbsd => "openbsd",
+            Self::Freebsd => "freebsd",
+            Self::Netbsd => "netbsd",
+            Self::Macos => "macos",
+        }
+    }
+
+    /// A change without `EV_ADD` replaces udata, and the data of a user event.
+    pub(crate) fn change_replaces(self) -> bool {
+        self != Self::Openbsd
+    }
+
+    /// What is cleared of a user event is all of it, and not only that it was triggered.
+    pub(crate) fn clears_user_event(self) -> bool {
+        self == Self::Openbsd
+    }
+}
