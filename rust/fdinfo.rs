@@ -3,10 +3,12 @@
 //! `/proc/PID/fdinfo/FD` of a kqueue: what is in it, a line each.
 
 use crate::{
-    filter,
+    bindings, filter,
     knote::{status, Knote},
     queue::Kqueue,
+    wrap::waitqueue::interrupted,
 };
+use core::ptr;
 use kernel::{c_str, prelude::*, seq_file::SeqFile, seq_print};
 
 /// The names of the status bits.
@@ -22,21 +24,30 @@ impl Kqueue {
     /// Shows the kqueue. A chain of knotes at a time, so that a large one holds nobody up: what is
     /// added or deleted meanwhile may be shown or not. Process context.
     pub(crate) fn show(&self, m: &SeqFile) {
-        let (knotes, buckets) = {
-            let index = self.index().lock();
-            (index.len(), index.buckets())
-        };
+        let knotes = self.index().lock().len();
         let pending = self.queue().lock().count();
         seq_print!(m, "flavour:\t{}\n", self.flavour().name());
         seq_print!(m, "knotes:\t{knotes}\n");
         seq_print!(m, "pending:\t{pending}\n");
-        for bucket in 0..buckets {
+        // A chain that is split goes on behind what is there: nothing of it is missed.
+        let mut bucket = 0;
+        while bucket < self.index().lock().buckets() && !is_full(m) && !interrupted() {
             let index = self.index().lock();
             for kn in index.bucket(bucket) {
                 kn.show(m);
             }
+            drop(index);
+            bucket += 1;
+            // SAFETY: No requirement but that one may sleep.
+            unsafe { bindings::kq_cond_resched() };
         }
     }
+}
+
+/// Whether the file's buffer is too small, and this will be called again with a larger one.
+fn is_full(m: &SeqFile) -> bool {
+    // SAFETY: `SeqFile` is transparent, and nobody else has it.
+    unsafe { bindings::kq_seq_has_overflowed(ptr::from_ref(m).cast_mut().cast()) }
 }
 
 impl Knote {

@@ -11,6 +11,7 @@ use crate::{
     index::{ByFile, Index, BY_FILE},
     knote::Knote,
     limits::Counter,
+    nest::Pairs,
     queue::Kqueue,
     wrap::{
         files::FilesId,
@@ -63,6 +64,9 @@ pub(crate) struct FileTable {
     dead: Atomic<bool>,
     /// fd_nuserevents.
     user_events: Counter,
+    /// Which of the process's kqueues watch which.
+    #[pin]
+    pairs: Pairs,
     /// `EVFILT_TIMER` knotes.
     timers: Counter,
     /// The next in the chain of the hash table.
@@ -188,6 +192,7 @@ impl FileTable {
                 kqueues: Counter::new(),
                 dead: Atomic::new(false),
                 user_events: Counter::new(),
+                pairs <- Pairs::new(),
                 timers: Counter::new(),
                 next: Atomic::new(ptr::null_mut()),
                 rcu: Opaque::uninit(),
@@ -226,6 +231,10 @@ impl FileTable {
     /// The epoch that a knote made now belongs to.
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Relaxed)
+    }
+
+    pub(crate) fn pairs(&self) -> &Pairs {
+        &self.pairs
     }
 
     pub(crate) fn timers(&self) -> &Counter {

@@ -150,6 +150,11 @@ void kq_cond_resched(void)
 	cond_resched();
 }
 
+bool kq_seq_has_overflowed(struct seq_file *m)
+{
+	return seq_has_overflowed(m);
+}
+
 /* ---- Deferred work ---- */
 
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))

@@ -13,6 +13,7 @@
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -52,6 +53,7 @@ void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func);
 bool kq_fatal_signal_pending(void);
 bool kq_interrupted(void);
 void kq_cond_resched(void);
+bool kq_seq_has_overflowed(struct seq_file *m);
 
 /* Deferred work. */
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));

@@ -16,7 +16,10 @@ use kernel::{
     fs::File,
     list::{List, ListArc},
     prelude::*,
-    sync::{Arc, ArcBorrow, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, ArcBorrow, SpinLock,
+    },
 };
 
 /// The list of a knote that a [`ByKey`] table uses.
@@ -60,6 +63,9 @@ impl PartialEq for Key<'_> {
 
 /// What a table is by.
 pub(crate) trait Kind {
+    /// Whether many knotes may have one hash by their nature.
+    const CROWDS: bool;
+
     /// The hash of a knote, which does not change while it is in the table.
     fn hash(kn: &Knote) -> usize;
 }
@@ -68,6 +74,8 @@ pub(crate) trait Kind {
 pub(crate) struct ByKey;
 
 impl Kind for ByKey {
+    const CROWDS: bool = false;
+
     fn hash(kn: &Knote) -> usize {
         hash_key(&kn.key())
     }
@@ -77,13 +85,27 @@ impl Kind for ByKey {
 pub(crate) struct ByFile;
 
 impl Kind for ByFile {
+    const CROWDS: bool = true;
+
     fn hash(kn: &Knote) -> usize {
         hash_file(kn.key().file_ptr())
     }
 }
 
+/// What hashes begin with, so that a program cannot choose idents that all have one.
+static SEED: Atomic<usize> = Atomic::new(0);
+
+/// Chooses the seed. Before there is a table.
+pub(crate) fn init() {
+    // SAFETY: No requirement.
+    SEED.store(unsafe { bindings::get_random_u64() } as usize, Relaxed);
+}
+
 fn hash_key(key: &Key<'_>) -> usize {
-    mix(mix(key.ident ^ (key.filter as usize).rotate_right(16)) ^ key.udata.unwrap_or(0))
+    mix(
+        mix(SEED.load(Relaxed) ^ key.ident ^ (key.filter as usize).rotate_right(16))
+            ^ key.udata.unwrap_or(0),
+    )
 }
 
 fn hash_file(file: *const bindings::file) -> usize {
@@ -212,9 +234,10 @@ where
             return;
         }
         let low = bucket - (1 << log2(bucket));
-        if self
-            .list(low)
-            .is_some_and(|chain| chain.iter().nth(LONG).is_some())
+        if K::CROWDS
+            && self
+                .list(low)
+                .is_some_and(|chain| chain.iter().nth(LONG).is_some())
         {
             return;
         }

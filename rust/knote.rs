@@ -18,9 +18,10 @@
 //! | `QUEUED` | on the ready list |
 //! | `DISABLED` | by `EV_DISABLE`, or delivered with `EV_DISPATCH`: not to be queued |
 //! | `INFLUX` | a scan has it in hand, or it is being made: whoever has it queues it when done |
+//! | `TOUCHED` | in flux, and added anew since: `EV_ONESHOT` and `EV_DISPATCH` are for what comes next |
 //! | `DROPPED` | out of the index, or about to be let go: never queued, never delivered |
 //!
-//! `QUEUED` excludes the last three. A knote that is active, and neither disabled, in flux nor
+//! `QUEUED` excludes those after it. A knote that is active, and neither disabled, in flux nor
 //! dropped, is queued.
 
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) mod status {
     pub(crate) const DISABLED: u16 = 1 << 2;
     pub(crate) const INFLUX: u16 = 1 << 3;
     pub(crate) const DROPPED: u16 = 1 << 4;
+    pub(crate) const TOUCHED: u16 = 1 << 5;
 }
 
 /// The flags of a change that a knote keeps and shows in its events.

@@ -51,7 +51,7 @@ impl kernel::InPlaceModule for KqueueModule {
         unsafe {
             limits::init();
             filetable::init();
-            nest::init();
+            index::init();
         }
         try_pin_init!(Self {
             // Before the device: a program may come as soon as that is there.
@@ -77,6 +77,5 @@ impl Drop for Probes {
         probe::exit();
         filetable::exit();
         limits::exit();
-        nest::exit();
     }
 }

@@ -2,87 +2,93 @@
 
 //! Kqueues that watch kqueues: no rings, and no deeper than [`DEPTH`].
 //!
-//! The pairs are in one list for the whole system. They are few, and looked through only when one
-//! is added. A pair ends where a knote does, which must not sleep, so it is only marked then and
-//! taken off the list by the next addition.
+//! Both are of one process, whose table has a list of the pairs. They are few, and looked through
+//! only when one is added. A pair ends where a knote does, which must not sleep, so it is only
+//! counted down then and taken off the list by a later addition.
 
-use crate::{bindings, queue::Kqueue, uapi::errno};
+use crate::{bindings, limits::Counter, queue::Kqueue, uapi::errno};
 use core::ptr;
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
-    prelude::*,
-    rbtree::RBTree,
-    sync::{
-        atomic::{Acquire, Atomic, Release},
-        Arc,
-    },
+    alloc::flags::GFP_KERNEL_ACCOUNT, new_mutex, prelude::*, rbtree::RBTree, sync::Arc, sync::Mutex,
 };
 
 /// Pairs in a chain.
 const DEPTH: usize = 5;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init`, before anything else of the module runs.
-    unsafe(uninit) static PAIRS: Mutex<KVec<Arc<Pair>>> = KVec::new();
+/// Pairs that a process may have.
+const MOST: usize = 4096;
+
+/// The pairs of a process.
+#[pin_data]
+pub(crate) struct Pairs {
+    #[pin]
+    list: Mutex<KVec<Arc<Pair>>>,
 }
 
 /// One kqueue watches another.
 ///
-/// They are told by their addresses. Each is held by the knote that the pair is of, and the pair
-/// has ended before that lets go: so no living pair has an address that was used anew.
+/// They are told by their addresses. Each is held by the knotes that the pair is of, and the pair
+/// has ended before they let go: so no living pair has an address that was used anew.
 pub(crate) struct Pair {
     outer: usize,
     inner: usize,
-    ended: Atomic<bool>,
+    /// Knotes that it is of: with `EV_UDATA_SPECIFIC` there may be several.
+    knotes: Counter,
 }
 
-/// Makes the list usable.
-///
-/// # Safety
-///
-/// To be called once, before anything else of this file.
-pub(crate) unsafe fn init() {
-    // SAFETY: By this function's requirements.
-    unsafe { PAIRS.init() };
-}
+impl Pairs {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            list <- new_mutex!(KVec::new(), "kqueue_pairs"),
+        })
+    }
 
-/// The list goes. Nothing of this file is used after.
-pub(crate) fn exit() {
-    drop(core::mem::take(&mut *PAIRS.lock()));
-}
-
-impl Pair {
     /// `outer` is to watch `inner`. `EINVAL`: they are one. `ELOOP`: `inner` watches `outer`, be it
-    /// through others, or the chain that they are in gets too long. `ENOMEM`. May sleep.
-    pub(crate) fn new(outer: &Kqueue, inner: &Kqueue) -> Result<Arc<Self>> {
+    /// through others, or the chain that they are in gets too long. `ENOMEM`, also where there are
+    /// too many. May sleep.
+    pub(crate) fn add(&self, outer: &Kqueue, inner: &Kqueue) -> Result<Arc<Pair>> {
         let outer = ptr::from_ref(outer) as usize;
         let inner = ptr::from_ref(inner) as usize;
         if outer == inner {
             return Err(EINVAL);
         }
-        let mut pairs = PAIRS.lock();
-        pairs.retain(|pair| !pair.ended.load(Acquire));
-
-        let above = height(&pairs, outer, Some(inner), |pair| (pair.inner, pair.outer))?;
-        let below = height(&pairs, inner, None, |pair| (pair.outer, pair.inner))?;
+        let mut list = self.list.lock();
+        // Knotes are counted up under this lock only, so what is at 0 stays there.
+        list.retain(|pair| pair.knotes.get() != 0);
+        let same = list
+            .iter()
+            .find(|pair| (pair.outer, pair.inner) == (outer, inner));
+        if let Some(pair) = same {
+            // It may have ended since; then it is one again, and not off the list.
+            pair.knotes.charge(usize::MAX)?;
+            return Ok(pair.clone());
+        }
+        if list.len() >= MOST {
+            return Err(ENOMEM);
+        }
+        let above = height(&list, outer, Some(inner), |pair| (pair.inner, pair.outer))?;
+        let below = height(&list, inner, None, |pair| (pair.outer, pair.inner))?;
         if above + 1 + below > DEPTH {
             return Err(errno(bindings::ELOOP));
         }
         let pair = Arc::new(
-            Self {
+            Pair {
                 outer,
                 inner,
-                ended: Atomic::new(false),
+                knotes: Counter::new(),
             },
             GFP_KERNEL_ACCOUNT,
         )?;
-        pairs.push(pair.clone(), GFP_KERNEL_ACCOUNT)?;
+        pair.knotes.charge(usize::MAX)?;
+        list.push(pair.clone(), GFP_KERNEL_ACCOUNT)?;
         Ok(pair)
     }
+}
 
-    /// The knote that the pair is of ends. Any context.
+impl Pair {
+    /// A knote that the pair is of ends. Any context.
     pub(crate) fn end(&self) {
-        self.ended.store(true, Release);
+        self.knotes.uncharge();
     }
 }
 
@@ -105,7 +111,9 @@ fn height(
                 if Some(to) == forbidden {
                     return Err(errno(bindings::ELOOP));
                 }
-                next.try_create_and_insert(to, (), GFP_KERNEL_ACCOUNT)?;
+                if next.get(&to).is_none() {
+                    next.try_create_and_insert(to, (), GFP_KERNEL_ACCOUNT)?;
+                }
             }
         }
         if next.iter().next().is_none() {

@@ -317,7 +317,7 @@ impl QueueState {
         let kn = self.ready.pop_front()?;
         self.count -= 1;
         let st = self.state(&kn);
-        st.status &= !(status::QUEUED | status::ACTIVE);
+        st.status &= !(status::QUEUED | status::ACTIVE | status::TOUCHED);
         st.status |= status::INFLUX;
         Some(kn)
     }

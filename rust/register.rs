@@ -157,6 +157,7 @@ impl Kqueue {
             kn.set_udata(kev.udata);
         }
         if kev.flags & EV_ADD != 0 {
+            st.status |= status::TOUCHED;
             st.flags = kev.flags & KEPT_FLAGS | kn.ops().flags;
         }
         // Both: enabled, as in the BSDs.

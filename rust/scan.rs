@@ -260,6 +260,11 @@ impl QueueState {
                 counts = false;
                 item.f_unprocess(st, kev);
                 st.status |= status::ACTIVE;
+            } else if st.status & status::TOUCHED != 0 {
+                // Added anew meanwhile, as if after the delivery: it stays, as it is now.
+                if st.flags & EV_CLEAR == 0 {
+                    st.status |= status::ACTIVE;
+                }
             } else if st.flags & EV_ONESHOT != 0 {
                 // It is no more, for a change that comes before the caller has deleted it.
                 st.status |= status::DROPPED;

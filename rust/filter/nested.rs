@@ -43,7 +43,7 @@ impl Filter for Nested {
         let file = kn.file().ok_or(EBADF)?;
         let inner = device::kqueue(file).ok_or(EBADF)??;
         let watch = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let pair = Pair::new(kn.kqueue(), inner)?;
+        let pair = kn.table().pairs().add(kn.kqueue(), inner)?;
         hook.0.populate(watch.write(Watch {
             poll: PollHook::default(),
             pair: pair.clone(),

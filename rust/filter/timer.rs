@@ -63,7 +63,7 @@ impl Schedule {
         }
         Ok(Self {
             clock: Clock::Monotonic,
-            first: Clock::Monotonic.now().saturating_add(time),
+            first: Clock::Monotonic.now().checked_add(time).ok_or(EINVAL)?,
             period: if flags & EV_ONESHOT != 0 { 0 } else { time },
         })
     }
@@ -84,8 +84,13 @@ struct Alarm {
     /// When it expires, or has expired, if `pending`.
     next: Atomic<i64>,
     period: Atomic<i64>,
+    /// To expire at `next`: what calls when it is not, is of before.
+    armed: Atomic<bool>,
     /// Expired, and not delivered yet.
     pending: Atomic<bool>,
+    /// Counts the starts by a change, and which of these the latest delivery was of.
+    starts: Atomic<u32>,
+    delivered: Atomic<u32>,
     /// Not to be started any more.
     dead: Atomic<bool>,
 }
@@ -112,7 +117,10 @@ impl Alarm {
                 on_realtime: Atomic::new(false),
                 next: Atomic::new(0),
                 period: Atomic::new(0),
+                armed: Atomic::new(false),
                 pending: Atomic::new(false),
+                starts: Atomic::new(0),
+                delivered: Atomic::new(0),
                 dead: Atomic::new(false),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -134,6 +142,8 @@ impl Alarm {
     /// expired already.
     fn start(&self, schedule: &Schedule, st: &mut KnoteState) -> bool {
         st.data = 0;
+        self.starts.add(1, Relaxed);
+        self.armed.store(false, Relaxed);
         self.on_realtime
             .store(schedule.clock == Clock::Realtime, Relaxed);
         self.period.store(schedule.period, Relaxed);
@@ -152,9 +162,14 @@ impl Alarm {
         if self.dead.load(Relaxed) {
             return;
         }
-        match self.clock() {
-            Clock::Monotonic => self.monotonic.start(next),
-            Clock::Realtime => self.realtime.start(next),
+        self.armed.store(true, Relaxed);
+        self.timer(self.clock()).start(next);
+    }
+
+    fn timer(&self, clock: Clock) -> &Timer<Self> {
+        match clock {
+            Clock::Monotonic => &self.monotonic,
+            Clock::Realtime => &self.realtime,
         }
     }
 
@@ -185,15 +200,18 @@ impl Alarm {
 }
 
 impl Expires for Alarm {
-    fn expired(&self) {
+    fn expired(&self, clock: Clock) {
         let kn = self.knote();
         let expired = kn.with_state(|_| {
-            // This may be the call for a time before the timer was started anew.
-            let expired = self.clock().now() >= self.next.load(Relaxed);
+            // This may be the call for a time of before: then the timer is not armed any more, or
+            // armed with the other clock, or started again. That the clock says so is not asked: it
+            // may have been set back since.
+            let expired = self.armed.load(Relaxed)
+                && self.clock() == clock
+                && !self.timer(clock).is_started();
             if expired {
+                self.armed.store(false, Relaxed);
                 self.pending.store(true, Relaxed);
-            } else {
-                self.resume();
             }
             expired
         });
@@ -229,8 +247,8 @@ impl Filter for TimerFilter {
         }
     }
 
-    // The timer of before is stopped here, where one may wait for its callback. If something starts
-    // it again before the change, that does no harm: see `expired`.
+    // The timer of before is stopped here, where one may wait for its callback. If a delivery starts
+    // it again before the change, its call is not heeded: see `expired`.
     fn prepare(_kn: &Knote, hook: &Hook, kev: &Kevent) -> Result {
         if kev.flags & EV_ADD != 0 {
             Schedule::of(kev.fflags, kev.data, kev.flags)?;
@@ -243,6 +261,8 @@ impl Filter for TimerFilter {
         if kev.flags & EV_ADD == 0 {
             return;
         }
+        st.sfflags = kev.fflags;
+        st.sdata = kev.data;
         let schedule = Schedule::of(kev.fflags, kev.data, kev.flags);
         if let (Some(alarm), Ok(schedule)) = (hook.0.as_ref(), schedule) {
             alarm.start(&schedule, st);
@@ -259,6 +279,7 @@ impl Filter for TimerFilter {
 
     fn process(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &mut Kevent) -> bool {
         if let Some(alarm) = hook.0.as_ref() {
+            alarm.delivered.store(alarm.starts.load(Relaxed), Relaxed);
             if alarm.pending.load(Relaxed) {
                 st.data = st.data.saturating_add(alarm.count());
             }
@@ -267,7 +288,12 @@ impl Filter for TimerFilter {
         kev.data != 0
     }
 
-    fn unprocess(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
-        st.data = st.data.saturating_add(kev.data);
+    fn unprocess(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+        // Unless it was started anew since, which drops what was pending.
+        let same =
+            |alarm: &Pin<KBox<Alarm>>| alarm.delivered.load(Relaxed) == alarm.starts.load(Relaxed);
+        if hook.0.as_ref().is_some_and(same) {
+            st.data = st.data.saturating_add(kev.data);
+        }
     }
 }

@@ -51,6 +51,7 @@ impl Filter for User {
             hook.set(st.sfflags & NOTE_TRIGGER != 0);
             st.fflags = st.sfflags & NOTE_FFLAGSMASK;
             st.data = st.sdata;
+            st.sfflags = st.fflags;
         });
         Ok(hook.get())
     }
@@ -80,6 +81,9 @@ impl Filter for User {
                 st.data = 0;
             }
         }
+        // What is asked for now, to be seen in fdinfo.
+        st.sfflags = st.fflags;
+        st.sdata = st.data;
     }
 
     fn peek(_kn: &Knote, hook: &Triggered, _st: &KnoteState) -> bool {

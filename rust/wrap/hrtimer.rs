@@ -7,6 +7,7 @@
 //! interrupt a question, not one a period.
 
 use crate::bindings;
+use core::ptr;
 use kernel::{prelude::*, types::Opaque};
 
 /// Which clock a timer goes by.
@@ -42,8 +43,9 @@ impl Clock {
 
 /// What has a [`Timer`].
 pub(crate) trait Expires: Sync {
-    /// The time has come. Interrupt context, interrupts off, no lock held.
-    fn expired(&self);
+    /// The time of a timer of `clock` has come. Interrupt context, interrupts off (on PREEMPT_RT a
+    /// thread), no lock held.
+    fn expired(&self, clock: Clock);
 }
 
 /// An `hrtimer`, and whom it calls.
@@ -58,6 +60,7 @@ pub(crate) struct Timer<T: Expires> {
     #[pin]
     timer: Opaque<bindings::hrtimer>,
     owner: *const T,
+    clock: Clock,
 }
 
 // SAFETY: An hrtimer may be used from any thread; `owner` is only shared.
@@ -85,6 +88,7 @@ impl<T: Expires> Timer<T> {
                 }
             }),
             owner,
+            clock,
         })
     }
 
@@ -102,6 +106,14 @@ impl<T: Expires> Timer<T> {
         };
     }
 
+    /// Whether the timer is started, and its callback not yet called. Under the lock that it is
+    /// started under.
+    pub(crate) fn is_started(&self) -> bool {
+        // SAFETY: The timer is initialised. The field changes under the caller's lock, and from
+        // set to not just before the callback, which takes that.
+        unsafe { ptr::addr_of!((*self.timer.get()).is_queued).read_volatile() }
+    }
+
     /// Stops the timer, and waits for its callback. No lock may be held that the callback takes;
     /// not in interrupts.
     pub(crate) fn cancel(&self) {
@@ -117,6 +129,8 @@ unsafe extern "C" fn expired<T: Expires>(
     timer: *mut bindings::hrtimer,
 ) -> bindings::hrtimer_restart {
     // SAFETY: The hrtimer is the first field of a `Timer<T>`, whose owner is alive while this runs.
-    unsafe { &*(*timer.cast::<Timer<T>>()).owner }.expired();
+    let timer = unsafe { &*timer.cast::<Timer<T>>() };
+    // SAFETY: As above.
+    unsafe { &*timer.owner }.expired(timer.clock);
     bindings::hrtimer_restart_HRTIMER_NORESTART
 }
