@@ -92,6 +92,7 @@ static FOPS: SyncFops = SyncFops(bindings::file_operations {
     flush: Some(flush),
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
+    compat_ioctl: Some(compat_ioctl),
     poll: Some(poll),
     mmap: Some(mmap),
     show_fdinfo: Some(show_fdinfo),
@@ -244,51 +245,83 @@ const CREATE: u32 = ioctl::_IOW::<KqueueCreate>(bindings::KQUEUE_IOC_MAGIC as u3
 const FLAVOUR: u32 = ioctl::_IOW::<u32>(bindings::KQUEUE_IOC_MAGIC as u32, 4);
 const BYNAME: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 2);
 const BYFILTER: u32 = ioctl::_IOWR::<KfilterMapping>(bindings::KQUEUE_IOC_MAGIC as u32, 3);
+const BYNAME32: u32 = ioctl::_IOWR::<KfilterMapping32>(bindings::KQUEUE_IOC_MAGIC as u32, 2);
+const BYFILTER32: u32 = ioctl::_IOWR::<KfilterMapping32>(bindings::KQUEUE_IOC_MAGIC as u32, 3);
 
 /// # Safety
 ///
 /// Called by the kernel for an open kqueue.
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
     // SAFETY: By this function's requirements.
-    let open = unsafe { private(file) };
-    match do_ioctl(open, cmd, arg) {
+    answer(do_ioctl(unsafe { private(file) }, cmd, arg, Layout::Native))
+}
+
+/// # Safety
+///
+/// Called by the kernel for an open kqueue, in a 32-bit program.
+unsafe extern "C" fn compat_ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+    // An address of such a program has 32 bits.
+    let arg = arg as u32 as usize;
+    // SAFETY: By this function's requirements.
+    answer(do_ioctl(unsafe { private(file) }, cmd, arg, Layout::Compat))
+}
+
+fn answer(result: Result<usize>) -> c_long {
+    match result {
         Ok(ret) => ret as c_long,
         Err(e) => e.to_errno() as c_long,
     }
 }
 
-fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize) -> Result<usize> {
+fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<usize> {
     let kq = open.get()?;
-    match cmd {
-        KEVENT => kevent::kevent(kq, &uaccess::read(arg)?),
-        BYNAME => {
+    match (cmd, layout) {
+        (KEVENT, _) => kevent::kevent(kq, &uaccess::read(arg)?, layout),
+        (BYNAME, Layout::Native) => {
             let km: KfilterMapping = uaccess::read(arg)?;
-            // One more than a name may have, to see one that has more.
-            let mut buf = [0; bindings::KFILTER_MAXNAME as usize + 1];
-            let name = UserSlice::new(UserPtr::from_addr(km.name as usize), buf.len())
-                .reader()
-                .strcpy_into_buf(&mut buf)?;
-            if name.to_bytes_with_nul().len() > bindings::KFILTER_MAXNAME as usize {
-                return Err(errno(bindings::ENAMETOOLONG));
-            }
-            let filter = filter::by_name(name).ok_or(ENOENT)?;
+            let filter = filter_by_name(km.name as usize)?;
             let at = arg + core::mem::offset_of!(KfilterMapping, filter);
             uaccess::write(at, &filter)?;
             Ok(0)
         }
-        BYFILTER => {
+        (BYNAME32, Layout::Compat) => {
+            let km: KfilterMapping32 = uaccess::read(arg)?;
+            let filter = filter_by_name(km.name as usize)?;
+            let at = arg + core::mem::offset_of!(KfilterMapping32, filter);
+            uaccess::write(at, &filter)?;
+            Ok(0)
+        }
+        (BYFILTER, Layout::Native) => {
             let km: KfilterMapping = uaccess::read(arg)?;
             filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
             Ok(0)
         }
-        FLAVOUR => {
+        (BYFILTER32, Layout::Compat) => {
+            let km: KfilterMapping32 = uaccess::read(arg)?;
+            filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
+            Ok(0)
+        }
+        (FLAVOUR, _) => {
             kq.set_flavour(Flavour::from_abi(uaccess::read(arg)?)?)?;
             Ok(0)
         }
-        _ if is_larger(cmd, KEVENT) => kevent::kevent(kq, &read_larger(cmd, arg)?),
+        _ if is_larger(cmd, KEVENT) => kevent::kevent(kq, &read_larger(cmd, arg)?, layout),
         _ if cmd == CREATE || is_larger(cmd, CREATE) => create(&read_larger(cmd, arg)?),
         _ => Err(ENOTTY),
     }
+}
+
+/// KFILTER_BYNAME: the filter whose name is at `addr`. `ENOENT`, `ENAMETOOLONG`, `EFAULT`. May sleep.
+fn filter_by_name(addr: usize) -> Result<i32> {
+    // One more than a name may have, to see one that has more.
+    let mut buf = [0; bindings::KFILTER_MAXNAME as usize + 1];
+    let name = UserSlice::new(UserPtr::from_addr(addr), buf.len())
+        .reader()
+        .strcpy_into_buf(&mut buf)?;
+    if name.to_bytes_with_nul().len() > bindings::KFILTER_MAXNAME as usize {
+        return Err(errno(bindings::ENAMETOOLONG));
+    }
+    filter::by_name(name).ok_or(ENOENT)
 }
 
 /// Whether `cmd` is `ours` with a structure that has grown since.

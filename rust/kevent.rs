@@ -19,7 +19,7 @@ use kernel::{
 };
 
 /// Changes read at once. They are on the stack.
-const BATCH: usize = 8;
+const BATCH: usize = MOST / 2;
 
 /// When to give up waiting.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Until {
 
 /// kevent(2) on `kq`. Returns the number of events stored, or an errno as kevent(2) has it.
 /// Process context, may sleep.
-pub(crate) fn kevent(kq: &Arc<Kqueue>, args: &KqueueKevent) -> Result<usize> {
+pub(crate) fn kevent(kq: &Arc<Kqueue>, args: &KqueueKevent, layout: Layout) -> Result<usize> {
     let (Ok(nchanges), Ok(nevents)) = (
         usize::try_from(args.nchanges),
         usize::try_from(args.nevents),
@@ -71,6 +71,7 @@ pub(crate) fn kevent(kq: &Arc<Kqueue>, args: &KqueueKevent) -> Result<usize> {
     let mut list = EventList {
         addr: args.eventlist as usize,
         room: nevents,
+        layout,
     };
 
     let errors = change(kq, args.changelist as usize, nchanges, &mut list)?;
@@ -91,8 +92,8 @@ fn change(kq: &Arc<Kqueue>, addr: usize, count: usize, list: &mut EventList) -> 
     while done < count {
         let n = BATCH.min(count - done);
         let changes = batch.get_mut(..n).ok_or(EINVAL)?;
-        let at = addr.wrapping_add(done * size_of::<Kevent>());
-        uaccess::read_array(at, changes)?;
+        let at = addr.wrapping_add(done * list.layout.size());
+        list.layout.read(at, changes)?;
         for kev in changes {
             let result = kq.register(kev);
             if result.is_ok() && kev.flags & EV_RECEIPT == 0 {

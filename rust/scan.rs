@@ -13,12 +13,11 @@ use crate::{
     knote::{status, Knote},
     queue::{Kqueue, QueueState},
     uapi::*,
-    wrap::uaccess,
 };
 use kernel::{list::ListArc, prelude::*};
 
 /// Knotes taken in hand at once. Their events are on the stack.
-const BATCH: usize = 16;
+const BATCH: usize = MOST;
 
 /// A place for events in the user's memory.
 #[derive(Clone, Copy)]
@@ -27,17 +26,18 @@ pub(crate) struct EventList {
     pub(crate) addr: usize,
     /// Room for so many.
     pub(crate) room: usize,
+    pub(crate) layout: Layout,
 }
 
 impl EventList {
     /// The address of the event at `index`.
     fn at(&self, index: usize) -> usize {
-        self.addr.wrapping_add(index * size_of::<Kevent>())
+        self.addr.wrapping_add(index * self.layout.size())
     }
 
     /// Stores events at the beginning of what is left. `EFAULT`. May sleep.
     pub(crate) fn store(&self, events: &[Kevent]) -> Result {
-        uaccess::write_array(self.addr, events)
+        self.layout.write(self.addr, events)
     }
 
     /// Leaves out the first `count` places.
@@ -218,8 +218,8 @@ impl Batch {
             let mut kev = *kev;
             if held.item.ops().evaluated {
                 // Four bytes at the place of the event's data, which it will be written over.
-                let data = core::mem::offset_of!(Kevent, data);
-                let scratch = Scratch::new(list.at(found).wrapping_add(data));
+                let data = list.at(found).wrapping_add(list.layout.data_offset());
+                let scratch = Scratch::new(data);
                 let Some(it) = held.item.f_event(&held.request, Some(scratch)) else {
                     continue;
                 };

@@ -3,7 +3,7 @@
 //! The ABI in Rust's types: the flags as they stand in `struct kevent`, and the structures as
 //! values that can be copied from and to the user.
 
-use crate::bindings;
+use crate::{bindings, wrap::uaccess};
 use kernel::{
     prelude::*,
     transmute::{AsBytes, FromBytes},
@@ -90,6 +90,110 @@ unsafe impl FromBytes for Kevent {}
 // SAFETY: As above; all bytes are initialised.
 unsafe impl AsBytes for Kevent {}
 
+/// `struct kevent` of a 32-bit program. Its `data` is aligned as on i386, to 4 bytes.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Kevent32 {
+    ident: u32,
+    filter: i16,
+    flags: u16,
+    fflags: u32,
+    data: [u32; 2],
+    udata: u32,
+}
+
+// SAFETY: Integers without padding between them: any bytes make one.
+unsafe impl FromBytes for Kevent32 {}
+// SAFETY: As above; all bytes are initialised.
+unsafe impl AsBytes for Kevent32 {}
+
+impl From<&Kevent32> for Kevent {
+    fn from(kev: &Kevent32) -> Self {
+        let [low, high] = kev.data;
+        Self {
+            ident: kev.ident as usize,
+            filter: kev.filter,
+            flags: kev.flags,
+            fflags: kev.fflags,
+            data: (u64::from(high) << 32 | u64::from(low)) as i64,
+            udata: kev.udata as usize,
+        }
+    }
+}
+
+impl From<&Kevent> for Kevent32 {
+    /// Of what is wider only the part that the program can have given.
+    fn from(kev: &Kevent) -> Self {
+        Self {
+            ident: kev.ident as u32,
+            filter: kev.filter,
+            flags: kev.flags,
+            fflags: kev.fflags,
+            data: [kev.data as u32, (kev.data >> 32) as u32],
+            udata: kev.udata as u32,
+        }
+    }
+}
+
+/// How a program lays out `struct kevent`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Native,
+    Compat,
+}
+
+impl Layout {
+    /// Bytes from one to the next.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::Native => size_of::<Kevent>(),
+            Self::Compat => size_of::<Kevent32>(),
+        }
+    }
+
+    /// Where in it `data` is.
+    pub(crate) fn data_offset(self) -> usize {
+        match self {
+            Self::Native => core::mem::offset_of!(Kevent, data),
+            Self::Compat => core::mem::offset_of!(Kevent32, data),
+        }
+    }
+
+    /// Reads the array at `addr`. `EFAULT`. May sleep.
+    pub(crate) fn read(self, addr: usize, to: &mut [Kevent]) -> Result {
+        match self {
+            Self::Native => uaccess::read_array(addr, to),
+            Self::Compat => {
+                let mut buf = [Kevent32::default(); MOST];
+                let buf = buf.get_mut(..to.len()).ok_or(EINVAL)?;
+                uaccess::read_array(addr, buf)?;
+                for (to, from) in to.iter_mut().zip(buf) {
+                    *to = (&*from).into();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the array at `addr`. `EFAULT`, with part of it written. May sleep.
+    pub(crate) fn write(self, addr: usize, from: &[Kevent]) -> Result {
+        match self {
+            Self::Native => uaccess::write_array(addr, from),
+            Self::Compat => {
+                let mut buf = [Kevent32::default(); MOST];
+                let buf = buf.get_mut(..from.len()).ok_or(EINVAL)?;
+                for (to, from) in buf.iter_mut().zip(from) {
+                    *to = from.into();
+                }
+                uaccess::write_array(addr, buf)
+            }
+        }
+    }
+}
+
+/// Kevents that are copied at once.
+pub(crate) const MOST: usize = 16;
+
 /// `struct __kernel_timespec`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -108,3 +212,15 @@ unsafe impl FromBytes for KqueueCreate {}
 // SAFETY: A pointer, which is never followed, and integers. The padding at the end is not looked
 // at, and any bytes may be in it.
 unsafe impl FromBytes for KfilterMapping {}
+
+/// `struct kfilter_mapping` of a 32-bit program.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct KfilterMapping32 {
+    pub(crate) name: u32,
+    pub(crate) len: u32,
+    pub(crate) filter: i32,
+}
+
+// SAFETY: Integers without padding between them.
+unsafe impl FromBytes for KfilterMapping32 {}

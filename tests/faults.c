@@ -47,15 +47,17 @@ static struct kevent *list_of(char *none, int k, size_t part)
 }
 
 /* Bytes of the element at the fault that can be reached. */
-static const size_t parts[] = { 0, 1, 8, 16, 31 };
+static const size_t parts[] = { 0, 1, 8, 16, sizeof(struct kevent) - 1 };
 
 /* What no address range of the program's has, in every way there is. */
 static void *bad_address(int i)
 {
 	static const uintptr_t address[] = {
-		0, 8, 4096, 0x7ffffffff000, 0x7fffffffffe0, 0x800000000000,
+		0, 8, 4096, -4096UL, -32UL, -1UL,
+#if LONG_MAX > INT_MAX
+		0x7ffffffff000, 0x7fffffffffe0, 0x800000000000,
 		0x8000000000000000, 0xffff800000000000, 0xffffffff81000000,
-		0xfffffffffffff000, -32UL, -1UL,
+#endif
 	};
 
 	return i < (int)ARRAY_SIZE(address) ? (void *)address[i] : MAP_FAILED;
@@ -446,6 +448,8 @@ TEST_F(faults, wild_arguments_are_efault)
 	EXPECT_EQ(0, kqueue_ioctl(self->kq, KQUEUE_IOC_KEVENT, args));
 }
 
+/* Where the library has to convert the time, it is the one that reads it. */
+#if LONG_MAX > INT_MAX
 TEST_F(faults, wild_timeout_is_efault)
 {
 	int i;
@@ -456,6 +460,7 @@ TEST_F(faults, wild_timeout_is_efault)
 				       bad_address(i)));
 	}
 }
+#endif
 
 /*
  * Counts.

@@ -84,9 +84,11 @@ TEST_F(timeouts, the_longest_waits)
 	static const struct timespec ts[] = {
 		{ .tv_sec = LONG_MAX, .tv_nsec = 999999999 },
 		{ .tv_sec = LONG_MAX },
+#if LONG_MAX > INT_MAX
 		{ .tv_sec = LONG_MAX / 1000000000 },
 		{ .tv_sec = LONG_MAX / 1000000000 + 1 },
 		{ .tv_sec = UINT_MAX },
+#endif
 		{ .tv_sec = INT_MAX },
 	};
 	size_t i;
@@ -139,6 +141,8 @@ TEST_F(timeouts, invalid_is_einval_and_applies_no_change)
 	}
 }
 
+/* Where the library has to convert the time, it is the one that reads it. */
+#if LONG_MAX > INT_MAX
 TEST_F(timeouts, bad_address_is_efault_and_applies_no_change)
 {
 	struct timespec *none = mmap(NULL, 4096, PROT_NONE,
@@ -150,6 +154,7 @@ TEST_F(timeouts, bad_address_is_efault_and_applies_no_change)
 	EXPECT_EQ(-EFAULT, kev(self->kq, &ch, 1, self->ev, 8, none));
 	EXPECT_EQ(-ENOENT, trigger(self->kq, 1));
 }
+#endif
 
 /*
  * Signals.

@@ -355,7 +355,10 @@ TEST_F(user, all_bits_of_ident_data_and_udata_count)
 {
 	void *far = (void *)(uintptr_t)0xfedcba9876543210;
 	static const uintptr_t ident[] = {
-		0, 1, 0x80000000UL, 0x100000001UL, UINTPTR_MAX - 1, UINTPTR_MAX
+		0, 1, 0x80000000UL, UINTPTR_MAX - 1, UINTPTR_MAX,
+#if LONG_MAX > INT_MAX
+		0x100000001UL,
+#endif
 	};
 	size_t i;
 
