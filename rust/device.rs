@@ -104,13 +104,14 @@ struct SyncFops(bindings::file_operations);
 // SAFETY: It is never written.
 unsafe impl Sync for SyncFops {}
 
-/// Whether `file` is a kqueue, by its address only.
+/// Whether `file` is a kqueue.
 ///
 /// # Safety
 ///
 /// `file` is a live file.
 unsafe fn is_kqueue(file: *mut bindings::file) -> bool {
-    // SAFETY: By this function's requirements; `f_op` does not change once a file is open.
+    // SAFETY: By this function's requirements. Who changes `f_op` of an open file, as terminals do,
+    // puts operations of its own there.
     ptr::eq(unsafe { (*file).f_op }, &FOPS.0)
 }
 
@@ -311,7 +312,8 @@ fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<u
     }
 }
 
-/// KFILTER_BYNAME: the filter whose name is at `addr`. `ENOENT`, `ENAMETOOLONG`, `EFAULT`. May sleep.
+/// KFILTER_BYNAME: the filter whose name is at `addr`. `ENOENT`, `ENAMETOOLONG`, `EFAULT`. May
+/// sleep.
 fn filter_by_name(addr: usize) -> Result<i32> {
     // One more than a name may have, to see one that has more.
     let mut buf = [0; bindings::KFILTER_MAXNAME as usize + 1];

@@ -6,7 +6,6 @@ use crate::{
     bindings, filter,
     knote::{status, Knote},
     queue::Kqueue,
-    wrap::waitqueue::interrupted,
 };
 use core::ptr;
 use kernel::{c_str, prelude::*, seq_file::SeqFile, seq_print};
@@ -31,7 +30,7 @@ impl Kqueue {
         seq_print!(m, "pending:\t{pending}\n");
         // A chain that is split goes on behind what is there: nothing of it is missed.
         let mut bucket = 0;
-        while bucket < self.index().lock().buckets() && !is_full(m) && !interrupted() {
+        while bucket < self.index().lock().buckets() && !is_full(m) && !killed() {
             let index = self.index().lock();
             for kn in index.bucket(bucket) {
                 kn.show(m);
@@ -48,6 +47,12 @@ impl Kqueue {
 fn is_full(m: &SeqFile) -> bool {
     // SAFETY: `SeqFile` is transparent, and nobody else has it.
     unsafe { bindings::kq_seq_has_overflowed(ptr::from_ref(m).cast_mut().cast()) }
+}
+
+/// Whether nobody will read the rest.
+fn killed() -> bool {
+    // SAFETY: No requirement.
+    unsafe { bindings::kq_fatal_signal_pending() }
 }
 
 impl Knote {

@@ -2,9 +2,9 @@
 
 //! A process, as far as kqueues are concerned: its file table.
 //!
-//! A [`FileTable`] is there while a kqueue of its process is open somewhere. It is found by the address of the
-//! `files_struct`, on every close in the system while the probes are armed: by a hash table whose
-//! readers take no lock.
+//! A [`FileTable`] is there while a kqueue of its process is open somewhere. It is found by the
+//! address of the `files_struct`, on every close in the system while the probes are armed: by a hash
+//! table whose readers take no lock.
 
 use crate::{
     bindings,

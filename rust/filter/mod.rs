@@ -323,60 +323,27 @@ pub(crate) struct Kfilter {
     pub(crate) source: Source,
 }
 
+impl Kfilter {
+    const fn new(name: &'static CStr, source: Source) -> Self {
+        Self { name, source }
+    }
+}
+
 /// The system's filters; that of number -1 - n at n.
 static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
-    Kfilter {
-        name: c_str!("EVFILT_READ"),
-        source: Source::Descriptor(file::read),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_WRITE"),
-        source: Source::Descriptor(file::write),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_AIO"),
-        source: Source::Reserved,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_VNODE"),
-        source: Source::Missing,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_PROC"),
-        source: Source::Missing,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_SIGNAL"),
-        source: Source::Missing,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_TIMER"),
-        source: Source::Ident(timer::OPS),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_DEVICE"),
-        source: Source::Reserved,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_EXCEPT"),
-        source: Source::Descriptor(except::except),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_USER"),
-        source: Source::Ident(user::OPS),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_EMPTY"),
-        source: Source::Descriptor(except::empty),
-    },
-    Kfilter {
-        name: c_str!("EVFILT_PROCDESC"),
-        source: Source::Missing,
-    },
-    Kfilter {
-        name: c_str!("EVFILT_FS"),
-        source: Source::Missing,
-    },
+    Kfilter::new(c_str!("EVFILT_READ"), Source::Descriptor(file::read)),
+    Kfilter::new(c_str!("EVFILT_WRITE"), Source::Descriptor(file::write)),
+    Kfilter::new(c_str!("EVFILT_AIO"), Source::Reserved),
+    Kfilter::new(c_str!("EVFILT_VNODE"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_PROC"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_SIGNAL"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_TIMER"), Source::Ident(timer::OPS)),
+    Kfilter::new(c_str!("EVFILT_DEVICE"), Source::Reserved),
+    Kfilter::new(c_str!("EVFILT_EXCEPT"), Source::Descriptor(except::except)),
+    Kfilter::new(c_str!("EVFILT_USER"), Source::Ident(user::OPS)),
+    Kfilter::new(c_str!("EVFILT_EMPTY"), Source::Descriptor(except::empty)),
+    Kfilter::new(c_str!("EVFILT_PROCDESC"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_FS"), Source::Missing),
 ];
 
 /// kfilter_byfilter: the filter of a number.
