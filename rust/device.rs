@@ -12,7 +12,7 @@ use crate::{
     flavour::Flavour,
     kevent,
     limits::UserRef,
-    probe::Armed,
+    probe::{Armed, Kind},
     queue::Kqueue,
     uapi::*,
     wrap::{
@@ -51,7 +51,7 @@ struct OpenKqueue {
 impl OpenKqueue {
     /// A kqueue for the current process. `ENOMEM`, and what arming the probes says. May sleep.
     fn new(flavour: Flavour) -> Result<KBox<Self>> {
-        let armed = Armed::new()?;
+        let armed = Armed::new(Kind::Descriptors)?;
         let user = UserRef::current()?;
         let open = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user, flavour))?;

@@ -41,6 +41,11 @@ impl Flavour {
         self != Self::Openbsd
     }
 
+    /// `NOTE_EXIT` comes with the status, without `NOTE_EXITSTATUS`.
+    pub(crate) fn tells_exit_status(self) -> bool {
+        self != Self::Macos
+    }
+
     /// What is cleared of a user event is all of it, and not only that it was triggered.
     pub(crate) fn clears_user_event(self) -> bool {
         self == Self::Openbsd

@@ -17,6 +17,8 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "helpers_process.h"
+
 #include "../include/uapi/linux/kqueue.h"
 
 enum {

@@ -12,7 +12,7 @@
 use crate::{bindings, knote::Knote};
 use core::{marker::PhantomData, ptr};
 use kernel::{
-    alloc::{flags::GFP_KERNEL_ACCOUNT, KVVec},
+    alloc::{Flags, KVVec},
     fs::File,
     list::{List, ListArc},
     prelude::*,
@@ -200,9 +200,9 @@ where
         }
     }
 
-    /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. May
-    /// sleep.
-    pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
+    /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. Any
+    /// context that `flags` suits, but interrupts.
+    pub(crate) fn reserve(index: &SpinLock<Self>, flags: Flags) -> Result {
         let segment = match Self::place(index.lock().buckets) {
             Some((segment, _)) => segment,
             None => return Ok(()),
@@ -211,9 +211,9 @@ where
             return Ok(());
         }
         let size = FIRST << segment;
-        let mut chains = KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?;
+        let mut chains = KVVec::with_capacity(size, flags)?;
         for _ in 0..size {
-            chains.push(List::new(), GFP_KERNEL_ACCOUNT)?;
+            chains.push(List::new(), flags)?;
         }
         let mut index = index.lock();
         if index.closed {
@@ -259,8 +259,11 @@ where
         if self.closed {
             return Err(kn);
         }
-        if self.count >= self.buckets {
-            self.grow();
+        // Twice, as there may have been no memory to grow with before.
+        for _ in 0..2 {
+            if self.count >= self.buckets {
+                self.grow();
+            }
         }
         let slot = self.slot(K::hash(&kn));
         match self.list_mut(slot) {
@@ -314,11 +317,22 @@ where
     }
 }
 
+/// A knote that was not inserted, and the one that has its key; none where the table is closed.
+pub(crate) type Refused = (ListArc<Knote, BY_KEY>, Option<Arc<Knote>>);
+
 impl Index<ByKey, BY_KEY> {
+    /// Inserts a knote, unless there is one with its key.
+    pub(crate) fn insert_new(&mut self, kn: ListArc<Knote, BY_KEY>) -> Result<(), Refused> {
+        match self.find(&kn.key()) {
+            Some(other) => Err((kn, Some(other))),
+            None => self.insert(kn).map_err(|kn| (kn, None)),
+        }
+    }
+
     /// The knote of a key.
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<Knote>> {
         let chain = self.list(self.slot(hash_key(key)))?;
-        let found = chain.iter().find(|kn| kn.key() == *key)?;
+        let found = chain.iter().find(|kn| kn.answers_to(key))?;
         Some(found.into())
     }
 }

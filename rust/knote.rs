@@ -32,7 +32,7 @@ use crate::{
     uapi::*,
 };
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
+    alloc::Flags,
     fs::File,
     list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListArc, ListLinks, TryNewListArc},
     prelude::*,
@@ -98,6 +98,8 @@ pub(crate) struct Knote {
     /// kn_filter.
     filter: i16,
     udata_specific: bool,
+    /// Not to be found by its key any more: what it watches is past, and the key another's.
+    orphan: Atomic<bool>,
     /// Of the process's table when the knote was entered there; see [`FileTable::epoch`].
     epoch: u32,
     /// The latest sweep of the process's table that has looked at the knote.
@@ -136,12 +138,14 @@ impl Knote {
     pub(crate) const SIZE: usize = size_of::<Self>() + size_of::<usize>();
 
     /// A knote in flux, in no index, hooked to nothing. `ENOMEM`, also where the user has too many
-    /// already. May sleep.
+    /// already. Any
+    /// context that `flags` suits.
     pub(crate) fn new(
         kq: &Arc<Kqueue>,
         ops: &'static Filterops,
         file: Option<ARef<File>>,
         kev: &Kevent,
+        flags: Flags,
     ) -> Result<ListArc<Self>> {
         kq.user().charge_watch()?;
         let knote = ListArc::pin_init(
@@ -155,6 +159,7 @@ impl Knote {
                 udata: Atomic::new(kev.udata),
                 filter: kev.filter,
                 udata_specific: kev.flags & EV_UDATA_SPECIFIC != 0,
+                orphan: Atomic::new(false),
                 epoch: kq.table().epoch(),
                 swept: Atomic::new(0),
                 ready_links <- ListLinks::new(),
@@ -176,7 +181,7 @@ impl Knote {
                     },
                 ),
             }? Error),
-            GFP_KERNEL_ACCOUNT,
+            flags,
         );
         if knote.is_err() {
             kq.user().uncharge_watch();
@@ -228,6 +233,16 @@ impl Knote {
         self.ops.poll_events
     }
 
+    /// Whether the knote is found by this key.
+    pub(crate) fn answers_to(&self, key: &Key<'_>) -> bool {
+        !self.orphan.load(Relaxed) && self.key() == *key
+    }
+
+    /// Leaves the knote's key to another. It is there until its last event is delivered.
+    pub(crate) fn set_orphan(&self) {
+        self.orphan.store(true, Relaxed);
+    }
+
     /// What the knote is found by.
     pub(crate) fn key(&self) -> Key<'_> {
         Key {
@@ -273,6 +288,12 @@ impl Knote {
     /// watched; takes the queue lock, and that of the kqueue's sleepers.
     pub(crate) fn activate(&self) {
         self.kq.activate(self);
+    }
+
+    /// KNOTE, for one knote: something has happened to what it watches. What `hint` says is between
+    /// the filter and who tells it. Context and locks as [`Self::activate`].
+    pub(crate) fn note(&self, hint: u64) {
+        self.kq.note(self, hint);
     }
 }
 

@@ -18,10 +18,12 @@ mod filter;
 mod flavour;
 mod index;
 mod kevent;
+mod knlist;
 mod knote;
 mod limits;
 mod nest;
 mod probe;
+mod process;
 mod queue;
 mod register;
 mod scan;
@@ -66,15 +68,20 @@ struct Probes(());
 
 impl Probes {
     fn new() -> Result<Self> {
+        process::init()?;
+        // What `probe::init` leaves when it fails goes with this.
+        let this = Self(());
         // SAFETY: The module's initialisation runs once; nothing of `probe` was used before.
-        unsafe { probe::init() }.inspect_err(|_| probe::exit())?;
-        Ok(Self(()))
+        unsafe { probe::init() }?;
+        Ok(this)
     }
 }
 
 impl Drop for Probes {
     fn drop(&mut self) {
         probe::exit();
+        // SAFETY: No kqueue is open, and so there is no knote; the probes are disarmed.
+        unsafe { process::exit() };
         filetable::exit();
         limits::exit();
     }

@@ -3,15 +3,20 @@
 //! The probes: how the module comes to know of a close and a fork.
 //!
 //! A descriptor leaves a table in many ways, and all end in `filp_flush(file, files_struct)`; see
-//! `helpers.c` for the functions that are probed. The probes are armed while there is a kqueue,
-//! and for [`LINGER`] after: arming patches code and waits for grace periods, which a program that
+//! `helpers.c` for the functions that are probed. Signals and execs are tracepoints; see
+//! `helpers_process.c`. The probes are armed while something needs them, and for [`LINGER`] after: arming patches code and waits for grace periods, which a program that
 //! makes kqueues in a loop is to pay for once.
 
 use crate::{
     bindings, device, filetable,
+    filter::proc,
+    process::{self, Of},
+    uapi::NOTE_EXEC,
     wrap::{
         delayed_work::{Call, DelayedCall},
         files::{self, FilesId},
+        global::Global,
+        pid::Pid,
         poll,
         task_work::{self, TaskWork},
     },
@@ -19,33 +24,83 @@ use crate::{
 use kernel::{
     alloc::{flags::GFP_KERNEL, KBox},
     error::to_result,
+    ffi::c_int,
     fs::File,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+    },
     task::Task,
 };
 
 /// Milliseconds that the probes stay armed without a user.
 const LINGER: u32 = 10_000;
 
-struct Probes {
-    /// Kqueues.
-    users: usize,
-    armed: bool,
-    disarm: Option<Pin<KBox<DelayedCall>>>,
+/// What is probed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What happens to descriptors, and forks; while there is a kqueue.
+    Descriptors,
+    /// Signals.
+    Signals,
+    /// Execs.
+    Execs,
+}
+
+const KINDS: [Kind; 3] = [Kind::Descriptors, Kind::Signals, Kind::Execs];
+
+impl Kind {
+    /// How many hold it armed.
+    fn users(self) -> &'static Atomic<usize> {
+        static USERS: [Atomic<usize>; 3] = [const { Atomic::new(0) }; 3];
+        &USERS[self as usize]
+    }
+
+    /// `EOPNOTSUPP` where this kernel does not have what is to be probed, and what arming says. May
+    /// sleep.
+    ///
+    /// # Safety
+    ///
+    /// It is not armed, and [`PROBES`] is held.
+    unsafe fn arm(self) -> Result {
+        // SAFETY: By this function's requirements.
+        to_result(unsafe {
+            match self {
+                Self::Descriptors => bindings::kq_probe_arm(),
+                Self::Signals => bindings::kq_trace_arm(bindings::KQ_TRACE_SIGNAL),
+                Self::Execs => bindings::kq_trace_arm(bindings::KQ_TRACE_EXEC),
+            }
+        })
+    }
+
+    /// May sleep.
+    ///
+    /// # Safety
+    ///
+    /// It is armed, and [`PROBES`] is held.
+    unsafe fn disarm(self) {
+        // SAFETY: By this function's requirements.
+        unsafe {
+            match self {
+                Self::Descriptors => bindings::kq_probe_disarm(),
+                Self::Signals => bindings::kq_trace_disarm(bindings::KQ_TRACE_SIGNAL),
+                Self::Execs => bindings::kq_trace_disarm(bindings::KQ_TRACE_EXEC),
+            }
+        }
+    }
 }
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init`, before anything else of the module runs.
-    unsafe(uninit) static PROBES: Mutex<Probes> = Probes {
-        users: 0,
-        armed: false,
-        disarm: None,
-    };
+    unsafe(uninit) static PROBES: Mutex<[bool; 3]> = [false; 3];
 }
 
+/// Calls [`Disarm`].
+static DISARM: Global<DelayedCall> = Global::new();
+
 /// Finds what there is to probe. `EOPNOTSUPP`, with a line in the log, where this kernel does not
-/// have it; `ENOMEM`. May sleep.
+/// have what no kqueue can do without; `ENOMEM`. May sleep.
 ///
 /// # Safety
 ///
@@ -54,15 +109,19 @@ pub(crate) unsafe fn init() -> Result {
     // SAFETY: By this function's requirements.
     unsafe { PROBES.init() };
     // SAFETY: No requirement but that the probes are not armed yet.
+    unsafe { bindings::kq_trace_init() };
+    // SAFETY: As above.
     to_result(unsafe { bindings::kq_probe_init() })?;
-    PROBES.lock().disarm = Some(KBox::pin_init(DelayedCall::new::<Disarm>(), GFP_KERNEL)?);
+    DISARM.set(KBox::pin_init(DelayedCall::new::<Disarm>(), GFP_KERNEL)?);
     Ok(())
 }
 
-/// Disarms, and waits until nobody is in a probe, or in what one has queued. May sleep.
+/// Disarms, and waits until nobody is in a probe, or in what one has queued. After [`init`], whatever
+/// that said, when nothing is held armed any more. May sleep.
 pub(crate) fn exit() {
-    let disarm = PROBES.lock().disarm.take();
-    // Waits for the call, which takes the lock.
+    // SAFETY: Nobody holds anything armed: `Armed` is what uses it.
+    let disarm = unsafe { DISARM.take() };
+    // Waits for the call.
     drop(disarm);
     Disarm::call();
     // SAFETY: No requirement; the probes are disarmed.
@@ -70,29 +129,38 @@ pub(crate) fn exit() {
     task_work::wait();
 }
 
-/// The right to have the probes armed.
-pub(crate) struct Armed(());
+/// The right to have something probed.
+pub(crate) struct Armed(Kind);
 
 impl Armed {
-    /// Arms the probes, if they are not. What arming says. May sleep.
-    pub(crate) fn new() -> Result<Self> {
-        let mut probes = PROBES.lock();
-        if !probes.armed {
-            // SAFETY: They are not armed, and the lock is held.
-            to_result(unsafe { bindings::kq_probe_arm() })?;
-            probes.armed = true;
+    /// Arms the probes of a kind, if they are not. What arming says. May sleep.
+    pub(crate) fn new(kind: Kind) -> Result<Self> {
+        let mut armed = PROBES.lock();
+        // Before it is counted: the call that disarms looks under the lock.
+        let armed = armed.get_mut(kind as usize).ok_or(EINVAL)?;
+        if !*armed {
+            // SAFETY: It is not armed, and the lock is held.
+            unsafe { kind.arm() }?;
+            *armed = true;
         }
-        probes.users += 1;
-        Ok(Self(()))
+        kind.users().fetch_add(1, Relaxed);
+        Ok(Self(kind))
     }
 }
 
+// Any context.
+impl Clone for Armed {
+    fn clone(&self) -> Self {
+        self.0.users().fetch_add(1, Relaxed);
+        Self(self.0)
+    }
+}
+
+// Any context.
 impl Drop for Armed {
     fn drop(&mut self) {
-        let mut probes = PROBES.lock();
-        probes.users -= 1;
-        if probes.users == 0 {
-            if let Some(disarm) = &probes.disarm {
+        if self.0.users().fetch_sub(1, Relaxed) == 1 {
+            if let Some(disarm) = DISARM.get() {
                 disarm.call_in(LINGER);
             }
         }
@@ -103,11 +171,12 @@ struct Disarm;
 
 impl Call for Disarm {
     fn call() {
-        let mut probes = PROBES.lock();
-        if probes.users == 0 && probes.armed {
-            // SAFETY: They are armed, and the lock is held.
-            unsafe { bindings::kq_probe_disarm() };
-            probes.armed = false;
+        for (kind, armed) in KINDS.into_iter().zip(&mut *PROBES.lock()) {
+            if *armed && kind.users().load(Relaxed) == 0 {
+                // SAFETY: It is armed, and the lock is held.
+                unsafe { kind.disarm() };
+                *armed = false;
+            }
         }
     }
 }
@@ -154,6 +223,18 @@ unsafe extern "C" fn kq_probe_fork(
     // SAFETY: The parent is the current task, and the child does not run yet: neither changes its
     // table.
     let (parent_files, child_files) = unsafe { ((*parent).files, (*child).files) };
+    // SAFETY: Both are alive, and neither is reaped while this runs.
+    let (parent_pid, child_pid) = unsafe {
+        (
+            bindings::kq_pid_of_task(parent),
+            bindings::kq_pid_of_task(child),
+        )
+    };
+    // Else it is a thread.
+    if parent_pid != child_pid {
+        // SAFETY: A task that is not reaped has its pid.
+        unsafe { proc::forked(Pid::from_raw(parent_pid), Pid::from_raw(child_pid)) };
+    }
     if child_files.is_null() || parent_files == child_files {
         return;
     }
@@ -162,6 +243,34 @@ unsafe extern "C" fn kq_probe_fork(
         // SAFETY: The child is alive by this function's requirements.
         let _ = unsafe { task_work::add(child, CloseInherited) };
     }
+}
+
+/// A signal has been sent to a process or a thread of it, and queued or not; `ignored` if it is set to
+/// `SIG_IGN`.
+///
+/// # Safety
+///
+/// Called from the tracepoint, under the process's siglock, in any context. `pid` is the process's.
+#[no_mangle]
+unsafe extern "C" fn kq_probe_signal(pid: *mut bindings::pid, sig: c_int, ignored: bool) {
+    // A child's end is no signal for who ignores it, as in the BSDs.
+    if ignored && sig as u32 == bindings::SIGCHLD {
+        return;
+    }
+    // SAFETY: By this function's requirements.
+    process::note(unsafe { Pid::from_raw(pid) }, Of::Signals, sig as u64);
+}
+
+/// A process has a new program.
+///
+/// # Safety
+///
+/// Called from the tracepoint, which may not sleep. `pid` is the process's.
+#[no_mangle]
+unsafe extern "C" fn kq_probe_exec(pid: *mut bindings::pid) {
+    // SAFETY: By this function's requirements.
+    let pid = unsafe { Pid::from_raw(pid) };
+    process::note(pid, Of::Itself, process::hint(NOTE_EXEC, 0));
 }
 
 /// The socket behind `file` is about to be connected; `watched` if somebody is on its wait queue.

@@ -176,6 +176,19 @@ impl Kqueue {
         }
     }
 
+    /// See [`Knote::note`].
+    pub(crate) fn note(&self, kn: &Knote, hint: u64) {
+        let mut queue = self.queue.lock();
+        let st = queue.state(kn);
+        if st.status & status::DROPPED != 0 || !kn.f_note(st, hint) {
+            return;
+        }
+        st.status |= status::ACTIVE;
+        if queue.enqueue(kn) {
+            self.wake(queue);
+        }
+    }
+
     /// Wakes one thread in kevent(2), and who polls. After something was queued, under the queue
     /// lock, which this drops; any context.
     pub(crate) fn wake(&self, queue: IrqSpinGuard<'_, QueueState>) {

@@ -4,7 +4,7 @@
 
 use crate::{
     bindings,
-    filter::{self, Filterops, Source},
+    filter::{self, Filter, Filterops, Source},
     index::{Index, Key},
     knote::{status, Knote, KEPT_FLAGS},
     queue::Kqueue,
@@ -12,6 +12,7 @@ use crate::{
     wrap::files,
 };
 use kernel::{
+    alloc::{flags::GFP_KERNEL_ACCOUNT, Flags},
     fs::File,
     list::ListArc,
     prelude::*,
@@ -54,7 +55,12 @@ impl Kqueue {
             // A statement of its own, so that the lock is not held for what follows.
             let found = self.index().lock().find(&key);
             match found {
-                Some(kn) if kev.flags & EV_DELETE != 0 => self.end(&kn),
+                Some(kn) if kev.flags & EV_DELETE != 0 => {
+                    self.end(&kn);
+                    return Ok(());
+                }
+                // The ident is another object's by now, which is meant.
+                Some(kn) if kev.flags & EV_ADD != 0 && kn.f_is_stale() => self.leave(&kn),
                 Some(kn) => {
                     if !self.modify(&kn, &kev)? {
                         // It has been delivered for the last time, or is being closed: whoever does
@@ -62,6 +68,7 @@ impl Kqueue {
                         self.end(&kn);
                         continue;
                     }
+                    return Ok(());
                 }
                 None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
                 None => {
@@ -70,41 +77,46 @@ impl Kqueue {
                         Source::Descriptor(kqfilter) => kqfilter(file.as_deref().ok_or(EBADF)?)?,
                         Source::Reserved | Source::Missing => return Err(EINVAL),
                     };
-                    self.add(ops, file, &kev)?;
+                    if !self.add(ops, file.clone(), &kev)? {
+                        continue;
+                    }
+                    return Ok(());
                 }
             }
-            return Ok(());
         }
     }
 
-    /// Makes a knote, hooks it to its object, and lets it be found. Under the change lock.
+    /// Has a knote leave its key to another: only its last event is waited for, if one can be.
+    fn leave(&self, kn: &Knote) {
+        kn.set_orphan();
+        if kn.with_state(|st| st.status & status::DISABLED != 0) {
+            self.end(kn);
+        }
+    }
+
+    /// Makes a knote, hooks it to its object, and lets it be found. False where one like it has
+    /// come to be there meanwhile. Under the change lock.
     fn add(
         self: &Arc<Self>,
         ops: &'static Filterops,
         file: Option<ARef<File>>,
         kev: &Kevent,
-    ) -> Result {
-        Index::reserve(self.index())?;
+    ) -> Result<bool> {
+        Index::reserve(self.index(), GFP_KERNEL_ACCOUNT)?;
         // In flux: whatever activates it from now on leaves it to us to queue it.
-        let item = Knote::new(self, ops, file, kev)?;
+        let item = Knote::new(self, ops, file, kev, GFP_KERNEL_ACCOUNT)?;
         let active = item.f_attach()?;
         if let Err(e) = self.table().remember(&item) {
             item.f_detach();
             return Err(e);
         }
-        let inserted = match ListArc::try_from_arc(item.clone_arc()) {
-            // A statement of its own, so that what comes back is dropped after the lock.
-            Ok(indexed) => {
-                let rejected = self.index().lock().insert(indexed);
-                rejected.is_ok()
-            }
-            Err(_) => false,
-        };
-        if !inserted {
-            // The kqueue is closed.
+        if let Err(refused) = self.insert(&item) {
             drop(self.table().forget(&item));
             item.f_detach();
-            return Err(EBADF);
+            return match refused {
+                Some(_) => Ok(false),
+                None => Err(EBADF),
+            };
         }
         // A close of the descriptor before the insertion has not seen the knote; one after has.
         let gone = item.file().is_some_and(|file| {
@@ -114,6 +126,45 @@ impl Kqueue {
         if gone {
             self.end(&item);
         }
+        self.begin(item, kev, active)?;
+        Ok(true)
+    }
+
+    /// Lets a knote be found. What is there already in its place; nothing where the kqueue is
+    /// closed.
+    fn insert(&self, item: &ListArc<Knote>) -> Result<(), Option<Arc<Knote>>> {
+        let indexed = ListArc::try_from_arc(item.clone_arc()).map_err(|_| None)?;
+        // A statement of its own, so that what comes back is dropped after the lock.
+        let refused = self.index().lock().insert_new(indexed);
+        refused.map_err(|(_, other)| other)
+    }
+
+    /// Adds a knote of filter `F` that is not asked for by a change but by the filter: `attach` hooks
+    /// it to its object, and `hint` is the first that it is told. One that is there already is told
+    /// instead. Any context that `flags` suits, but interrupts. What `attach` says; `ENOMEM`.
+    pub(crate) fn spawn<F: Filter>(
+        self: &Arc<Self>,
+        kev: &Kevent,
+        hint: u64,
+        flags: Flags,
+        attach: impl FnOnce(&Knote, &F::Hook) -> Result,
+    ) -> Result {
+        // Without memory the chains get longer.
+        let _ = Index::reserve(self.index(), flags);
+        let item = Knote::attached::<F>(self, kev, flags, attach)?;
+        loop {
+            match self.insert(&item) {
+                Ok(()) => break,
+                Err(Some(other)) if other.f_is_stale() => self.leave(&other),
+                Err(other) => {
+                    item.f_detach();
+                    // None where the kqueue is closed.
+                    other.ok_or(EBADF)?.note(hint);
+                    return Ok(());
+                }
+            }
+        }
+        let active = item.with_state(|st| item.f_note(st, hint));
         self.begin(item, kev, active)
     }
 

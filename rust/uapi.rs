@@ -66,7 +66,18 @@ note!(
     NOTE_FFCTRLMASK,
     NOTE_FFLAGSMASK,
     NOTE_TRIGGER,
+    NOTE_EXIT,
+    NOTE_FORK,
+    NOTE_EXEC,
+    NOTE_REAP,
+    NOTE_EXITSTATUS,
+    NOTE_TRACK,
+    NOTE_TRACKERR,
+    NOTE_CHILD,
 );
+
+/// `EVFILT_PROC`, the filter that makes knotes itself.
+pub(crate) const EVFILT_PROC: i16 = bindings::EVFILT_PROC as i16;
 
 /// `struct kevent`: a change to a kqueue, or an event from it.
 #[derive(Clone, Copy, Default)]

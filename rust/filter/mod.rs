@@ -11,15 +11,18 @@
 use crate::{
     bindings,
     knote::{Knote, KnoteState},
+    queue::Kqueue,
     uapi::{errno, Kevent, EV_ADD},
     wrap::uaccess,
 };
 use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit};
-use kernel::{c_str, fs::File, prelude::*};
+use kernel::{alloc::Flags, c_str, fs::File, list::ListArc, prelude::*, sync::Arc};
 
 mod except;
 mod file;
 mod nested;
+pub(crate) mod proc;
+mod signal;
 mod timer;
 mod user;
 
@@ -98,6 +101,20 @@ pub(crate) trait Filter: 'static {
         None
     }
 
+    /// f_event with a hint, as [`Knote::note`] passes it on: something has happened to the object.
+    /// Whether the knote is to be activated. Under the kqueue's lock, and those that whoever tells
+    /// it holds; atomic.
+    fn note(_kn: &Knote, _hook: &Self::Hook, _st: &mut KnoteState, _hint: u64) -> bool {
+        false
+    }
+
+    /// Whether the knote's ident means another object by now, and what it watches is past. It is
+    /// not found by its ident then, though it may still have an event to deliver. Any context but
+    /// interrupts.
+    fn is_stale(_kn: &Knote, _hook: &Self::Hook) -> bool {
+        false
+    }
+
     /// The first half of f_touch: may the change `kev` be made? An errno, and nothing has changed.
     /// Process context, may sleep.
     fn prepare(_kn: &Knote, _hook: &Self::Hook, _kev: &Kevent) -> Result {
@@ -166,6 +183,8 @@ pub(crate) struct Filterops {
     attach: unsafe fn(&Knote) -> Result<bool>,
     detach: unsafe fn(&Knote),
     event: unsafe fn(&Knote, &Request, Option<Scratch>) -> Option<Found>,
+    note: unsafe fn(&Knote, &mut KnoteState, u64) -> bool,
+    is_stale: unsafe fn(&Knote) -> bool,
     prepare: unsafe fn(&Knote, &Kevent) -> Result,
     touch: unsafe fn(&Knote, &mut KnoteState, &Kevent),
     peek: unsafe fn(&Knote, &KnoteState) -> bool,
@@ -186,6 +205,8 @@ impl<F: Filter> Operators<F> {
         attach: Self::attach,
         detach: Self::detach,
         event: Self::event,
+        note: Self::note,
+        is_stale: Self::is_stale,
         prepare: Self::prepare,
         touch: Self::touch,
         peek: Self::peek,
@@ -233,6 +254,8 @@ macro_rules! operator {
 operator!(attach() -> Result<bool>);
 operator!(detach() -> ());
 operator!(event(request: &Request, scratch: Option<Scratch>) -> Option<Found>);
+operator!(note(st: &mut KnoteState, hint: u64) -> bool);
+operator!(is_stale() -> bool);
 operator!(prepare(kev: &Kevent) -> Result);
 operator!(touch(st: &mut KnoteState, kev: &Kevent) -> ());
 operator!(peek(st: &KnoteState) -> bool);
@@ -278,6 +301,16 @@ impl Knote {
         unsafe { (self.ops().event)(self, request, scratch) }
     }
 
+    pub(crate) fn f_note(&self, st: &mut KnoteState, hint: u64) -> bool {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().note)(self, st, hint) }
+    }
+
+    pub(crate) fn f_is_stale(&self) -> bool {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().is_stale)(self) }
+    }
+
     pub(crate) fn f_prepare(&self, kev: &Kevent) -> Result {
         // SAFETY: As in `f_attach`.
         unsafe { (self.ops().prepare)(self, kev) }
@@ -301,6 +334,22 @@ impl Knote {
     pub(crate) fn f_unprocess(&self, st: &mut KnoteState, kev: &Kevent) {
         // SAFETY: As in `f_attach`.
         unsafe { (self.ops().unprocess)(self, st, kev) }
+    }
+}
+
+impl Knote {
+    /// A knote of filter `F` that `attach` hooks to its object, in place of [`Filter::attach`]. What
+    /// `attach` says; `ENOMEM`. Any context that `flags` suits.
+    pub(crate) fn attached<F: Filter>(
+        kq: &Arc<Kqueue>,
+        kev: &Kevent,
+        flags: Flags,
+        attach: impl FnOnce(&Knote, &F::Hook) -> Result,
+    ) -> Result<ListArc<Knote>> {
+        let kn = Knote::new(kq, Filterops::of::<F>(), None, kev, flags)?;
+        // SAFETY: It was just made with these operators.
+        attach(&kn, unsafe { kn.hook().get::<F>() })?;
+        Ok(kn)
     }
 }
 
@@ -335,14 +384,17 @@ static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
     Kfilter::new(c_str!("EVFILT_WRITE"), Source::Descriptor(file::write)),
     Kfilter::new(c_str!("EVFILT_AIO"), Source::Reserved),
     Kfilter::new(c_str!("EVFILT_VNODE"), Source::Missing),
-    Kfilter::new(c_str!("EVFILT_PROC"), Source::Missing),
-    Kfilter::new(c_str!("EVFILT_SIGNAL"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_PROC"), Source::Ident(proc::OPS)),
+    Kfilter::new(c_str!("EVFILT_SIGNAL"), Source::Ident(signal::OPS)),
     Kfilter::new(c_str!("EVFILT_TIMER"), Source::Ident(timer::OPS)),
     Kfilter::new(c_str!("EVFILT_DEVICE"), Source::Reserved),
     Kfilter::new(c_str!("EVFILT_EXCEPT"), Source::Descriptor(except::except)),
     Kfilter::new(c_str!("EVFILT_USER"), Source::Ident(user::OPS)),
     Kfilter::new(c_str!("EVFILT_EMPTY"), Source::Descriptor(except::empty)),
-    Kfilter::new(c_str!("EVFILT_PROCDESC"), Source::Missing),
+    Kfilter::new(
+        c_str!("EVFILT_PROCDESC"),
+        Source::Descriptor(proc::procdesc),
+    ),
     Kfilter::new(c_str!("EVFILT_FS"), Source::Missing),
 ];
 

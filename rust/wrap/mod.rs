@@ -4,9 +4,11 @@
 
 pub(crate) mod delayed_work;
 pub(crate) mod files;
+pub(crate) mod global;
 pub(crate) mod hrtimer;
 pub(crate) mod irq_work;
 pub(crate) mod lock;
+pub(crate) mod pid;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod socket;

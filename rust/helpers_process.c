@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Processes, for the Rust crate: inline functions, macros, and fields of
+ * structures that the kernel's bindings leave opaque. See helpers_process.h.
+ */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/pid.h>
+#include <linux/sched/exec_state.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/tracepoint.h>
+#include <linux/wait.h>
+#include <trace/events/sched.h>
+#include <trace/events/signal.h>
+
+#include "helpers_process.h"
+
+/* ---- Processes ---- */
+
+struct pid *kq_pid_get(struct pid *pid)
+{
+	return get_pid(pid);
+}
+
+struct pid *kq_pid_current(void)
+{
+	return task_tgid(current);
+}
+
+/* Of a task that cannot lose its signal_struct while this runs. */
+struct pid *kq_pid_of_task(struct task_struct *task)
+{
+	return task_tgid(task);
+}
+
+/* The pid that a pidfd is of, which the file holds; NULL for another file. */
+struct pid *kq_pid_of_file(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	if (inode->i_sb->s_magic != PID_FS_MAGIC || !S_ISREG(inode->i_mode))
+		return NULL;
+	return inode->i_private;
+}
+
+/* Whether it is a process's: not one thread's only, and not reaped yet. */
+bool kq_pid_is_process(struct pid *pid)
+{
+	bool ret;
+
+	rcu_read_lock();
+	ret = pid_task(pid, PIDTYPE_TGID);
+	rcu_read_unlock();
+	return ret;
+}
+
+/*
+ * As pidfd_poll() sees it. The status is the one that wait(2) reports: of the
+ * whole group where it was made to exit, else of the leader.
+ */
+enum kq_pid_state kq_pid_state(struct pid *pid, int *status)
+{
+	enum kq_pid_state state = KQ_PID_RUNS;
+	struct task_struct *task;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_PID);
+	if (!task) {
+		state = KQ_PID_REAPED;
+	} else if (READ_ONCE(task->exit_state) && !delay_group_leader(task)) {
+		struct signal_struct *signal = task->signal;
+
+		*status = signal->flags & SIGNAL_GROUP_EXIT ?
+			  signal->group_exit_code : task->exit_code;
+		state = KQ_PID_EXITED;
+	}
+	rcu_read_unlock();
+	return state;
+}
+
+/*
+ * Whether the current task may know what the process does: as the kernel decides
+ * on reading another's /proc files, by the ids of both and by whether the other
+ * has anything to hide. A zombie hides nothing. ptrace_may_access() itself is not
+ * for modules.
+ */
+bool kq_pid_may_watch(struct pid *pid)
+{
+	const struct cred *cred = current_cred(), *tcred;
+	struct task_exec_state *exec_state;
+	struct task_struct *task;
+	bool ret = false;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_TGID);
+	if (!task)
+		goto out;
+	ret = same_thread_group(task, current);
+	if (ret)
+		goto out;
+	tcred = __task_cred(task);
+	ret = uid_eq(cred->uid, tcred->euid) && uid_eq(cred->uid, tcred->suid) &&
+	      uid_eq(cred->uid, tcred->uid) && gid_eq(cred->gid, tcred->egid) &&
+	      gid_eq(cred->gid, tcred->sgid) && gid_eq(cred->gid, tcred->gid);
+	if (!ret && !ns_capable_noaudit(tcred->user_ns, CAP_SYS_PTRACE))
+		goto out;
+	/* What commit_creds() makes it hide, it hides before it has the ids. */
+	smp_rmb();
+	exec_state = rcu_dereference(task->exec_state);
+	ret = READ_ONCE(exec_state->dumpable) == TASK_DUMPABLE_OWNER ||
+	      ns_capable_noaudit(exec_state->user_ns, CAP_SYS_PTRACE);
+out:
+	rcu_read_unlock();
+	return ret;
+}
+
+void kq_pid_add_wait(struct pid *pid, struct wait_queue_entry *wait)
+{
+	add_wait_queue(&pid->wait_pidfd, wait);
+}
+
+void kq_pid_remove_wait(struct pid *pid, struct wait_queue_entry *wait)
+{
+	remove_wait_queue(&pid->wait_pidfd, wait);
+}
+
+/* ---- Tracepoints ---- */
+
+/* In probe.rs. */
+void kq_probe_signal(struct pid *pid, int sig, bool ignored);
+void kq_probe_exec(struct pid *pid);
+
+/* Under the siglock of the task, which keeps its handlers as they are. */
+static void kq_signal_probe(void *data, int sig, struct kernel_siginfo *info,
+			    struct task_struct *task, int group, int result)
+{
+	struct k_sigaction *ka;
+
+	if (sig < 1 || sig > _NSIG)
+		return;
+	ka = &task->sighand->action[sig - 1];
+	kq_probe_signal(task_tgid(task), sig, ka->sa.sa_handler == SIG_IGN);
+}
+
+static void kq_exec_probe(void *data, struct task_struct *task, pid_t old_pid,
+			  struct linux_binprm *bprm)
+{
+	kq_probe_exec(task_tgid(task));
+}
+
+static struct kq_tracepoint {
+	const char		*name;
+	void			*probe;
+	struct tracepoint	*tp;
+} kq_tracepoints[KQ_TRACES] = {
+	[KQ_TRACE_SIGNAL] = { "signal_generate", kq_signal_probe },
+	[KQ_TRACE_EXEC] = { "sched_process_exec", kq_exec_probe },
+};
+
+static void kq_trace_find(struct tracepoint *tp, void *priv)
+{
+	int i;
+
+	for (i = 0; i < KQ_TRACES; i++)
+		if (!strcmp(tp->name, kq_tracepoints[i].name))
+			kq_tracepoints[i].tp = tp;
+}
+
+/* Finds them, once. What is missing is said. */
+void kq_trace_init(void)
+{
+	int i;
+
+	/* The compiler checks the probes' signatures. */
+	check_trace_callback_type_signal_generate(kq_signal_probe);
+	check_trace_callback_type_sched_process_exec(kq_exec_probe);
+
+	for_each_kernel_tracepoint(kq_trace_find, NULL);
+	for (i = 0; i < KQ_TRACES; i++)
+		if (!kq_tracepoints[i].tp)
+			pr_warn("kqueue: no tracepoint %s in this kernel: %s is not supported\n",
+				kq_tracepoints[i].name,
+				i == KQ_TRACE_SIGNAL ? "EVFILT_SIGNAL" : "EVFILT_PROC");
+}
+
+bool kq_trace_present(enum kq_trace trace)
+{
+	return kq_tracepoints[trace].tp;
+}
+
+/* Milliseconds, and may sleep. Serialised by probe.rs, as is the next. */
+int kq_trace_arm(enum kq_trace trace)
+{
+	struct kq_tracepoint *it = &kq_tracepoints[trace];
+
+	if (!it->tp)
+		return -EOPNOTSUPP;
+	return tracepoint_probe_register(it->tp, it->probe, NULL);
+}
+
+void kq_trace_disarm(enum kq_trace trace)
+{
+	struct kq_tracepoint *it = &kq_tracepoints[trace];
+
+	tracepoint_probe_unregister(it->tp, it->probe, NULL);
+}

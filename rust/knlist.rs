@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! knlist: the knotes on one object, to be told what happens to it.
+//!
+//! A list has no lock of its own: it is part of what some lock guards, and so in the hands of that
+//! lock's holder. An entry is part of a knote's hook.
+
+use crate::knote::Knote;
+use core::{cell::UnsafeCell, ptr};
+use kernel::sync::{Arc, ArcBorrow};
+
+/// What an entry has while it is on a list.
+#[derive(Clone, Copy)]
+struct Links {
+    next: *const KnlistEntry,
+    prev: *const KnlistEntry,
+    /// Null while it is on none.
+    kn: *const Knote,
+    /// The latest turn that it has had its part in; see [`Knlist::next_of_turn`].
+    turn: u32,
+}
+
+/// A knote's place on a [`Knlist`]: kn_selnext.
+///
+/// # Invariants
+///
+/// While the entry is on a list its links are used by that list's methods alone, and `kn` is the
+/// knote that the entry is part of.
+pub(crate) struct KnlistEntry(UnsafeCell<Links>);
+
+// SAFETY: What is in it is used under the lock of the list.
+unsafe impl Send for KnlistEntry {}
+// SAFETY: As above.
+unsafe impl Sync for KnlistEntry {}
+
+impl Default for KnlistEntry {
+    fn default() -> Self {
+        Self(UnsafeCell::new(Links {
+            next: ptr::null(),
+            prev: ptr::null(),
+            kn: ptr::null(),
+            turn: 0,
+        }))
+    }
+}
+
+/// A list of knotes.
+///
+/// # Invariants
+///
+/// `first` begins, and `last` ends, a list of entries that are linked by `next` and `prev` and end
+/// in null. All of them are alive, and their knotes are and have a reference: an entry is taken off
+/// before its knote is let go.
+pub(crate) struct Knlist {
+    first: *const KnlistEntry,
+    last: *const KnlistEntry,
+}
+
+// SAFETY: Its knotes may be used from any thread.
+unsafe impl Send for Knlist {}
+
+impl Knlist {
+    /// An empty list.
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: ptr::null(),
+            last: ptr::null(),
+        }
+    }
+
+    /// Whether no knote is on the list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// knlist_add: puts a knote at the end of the list.
+    ///
+    /// # Safety
+    ///
+    /// `entry` is part of `kn`, which does not move, and is on no list. It is taken off this one
+    /// before the last reference to `kn` goes.
+    pub(crate) unsafe fn add(&mut self, entry: &KnlistEntry, kn: &Knote) {
+        // SAFETY: The entry is on no list, so nobody else uses its links.
+        unsafe { (*entry.0.get()).kn = kn };
+        self.link_last(entry);
+    }
+
+    /// knlist_remove: takes an entry off, if it is on. Whether it was.
+    ///
+    /// # Safety
+    ///
+    /// `entry` is on this list or on none, and nobody puts it on one at the same time.
+    pub(crate) unsafe fn remove(&mut self, entry: &KnlistEntry) -> bool {
+        let links = entry.0.get();
+        // SAFETY: By this function's requirements nobody else uses the links.
+        if unsafe { (*links).kn }.is_null() {
+            return false;
+        }
+        self.unlink(entry);
+        // SAFETY: As above.
+        unsafe { (*links).kn = ptr::null() };
+        true
+    }
+
+    /// The links of an entry of this list.
+    fn links(&self, entry: *const KnlistEntry) -> *mut Links {
+        // SAFETY: Called with what `first`, `last` and the links lead to, which by the type
+        // invariants is alive, or with an entry that the caller has borrowed.
+        unsafe { (*entry).0.get() }
+    }
+
+    /// Links an entry that is not linked.
+    fn link_last(&mut self, entry: &KnlistEntry) {
+        let links = self.links(entry);
+        // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries; the new
+        // one is not linked anywhere.
+        unsafe {
+            (*links).next = ptr::null();
+            (*links).prev = self.last;
+        }
+        match self.last.is_null() {
+            true => self.first = entry,
+            // SAFETY: As above.
+            false => unsafe { (*self.links(self.last)).next = entry },
+        }
+        // INVARIANT: The caller sees to it that the entry stays.
+        self.last = entry;
+    }
+
+    /// Unlinks an entry of this list.
+    fn unlink(&mut self, entry: &KnlistEntry) {
+        // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
+        let Links { next, prev, .. } = unsafe { *self.links(entry) };
+        match prev.is_null() {
+            true => self.first = next,
+            // SAFETY: As above.
+            false => unsafe { (*self.links(prev)).next = next },
+        }
+        match next.is_null() {
+            true => self.last = prev,
+            // SAFETY: As above.
+            false => unsafe { (*self.links(next)).prev = prev },
+        }
+    }
+
+    /// KNOTE: tells all knotes on the list what has happened. Under the list's lock; any context
+    /// that this may be taken in.
+    pub(crate) fn note(&mut self, hint: u64) {
+        let mut at = self.first;
+        while !at.is_null() {
+            // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
+            let Links { next, kn, .. } = unsafe { *self.links(at) };
+            // SAFETY: By the type invariants the knote is alive.
+            unsafe { &*kn }.note(hint);
+            at = next;
+        }
+    }
+
+    /// The next knote that has not had its part in `turn` yet. With this a holder of the lock can
+    /// go through the list and drop the lock in between: those that had their part go to the end.
+    /// One turn is taken at a time. With it its entry, which is there as long as the knote.
+    pub(crate) fn next_of_turn(&mut self, turn: u32) -> Option<(Arc<Knote>, *const KnlistEntry)> {
+        // SAFETY: By the type invariants the first entry is alive, if there is one.
+        let entry = unsafe { self.first.as_ref() }?;
+        let links = self.links(entry);
+        // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
+        let (last, kn) = unsafe { (core::mem::replace(&mut (*links).turn, turn), (*links).kn) };
+        if last == turn {
+            return None;
+        }
+        self.unlink(entry);
+        self.link_last(entry);
+        // SAFETY: By the type invariants the knote has a reference; knotes are all in an `Arc`.
+        let kn = unsafe { ArcBorrow::from_raw(kn) };
+        Some((kn.into(), entry))
+    }
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Processes that are watched: what the BSDs have as p_klist.
+//!
+//! A [`Process`] is there while a knote is on it. It is found by the address of its `struct pid`, on
+//! every signal, fork and exec of the system while these are probed, in a table of chains that have
+//! a lock each. That lock guards the knotes' lists, too: it is taken under a task's siglock and under
+//! the lock of a pid's wait queue, and the queue lock under it.
+
+use crate::{
+    knlist::{Knlist, KnlistEntry},
+    knote::Knote,
+    uapi::{NOTE_EXIT, NOTE_REAP},
+    wrap::{
+        global::Global,
+        lock::{new_irq_spinlock, IrqSpinLock},
+        pid::{Pid, PidWait, State, Waits},
+    },
+};
+use kernel::{
+    alloc::{flags::GFP_KERNEL, Flags, KBox},
+    list::{impl_list_arc_safe, impl_list_item, List, ListArc, ListLinks},
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc, ArcBorrow, LockedBy, SpinLock,
+    },
+};
+
+/// Chains of the table.
+const BUCKETS: usize = 256;
+
+/// What is under the lock of a chain.
+type Chain = List<Process>;
+
+/// A chain, and how many processes are in it: in most there is none, and no lock is taken for what
+/// happens to a process that nobody watches.
+#[pin_data]
+struct Bucket {
+    #[pin]
+    chain: IrqSpinLock<Chain>,
+    count: Atomic<usize>,
+}
+
+#[pin_data]
+struct Table {
+    #[pin]
+    buckets: [Bucket; BUCKETS],
+}
+
+static TABLE: Global<Table> = Global::new();
+
+/// Makes the table. `ENOMEM`. At load, before anything else of this file.
+pub(crate) fn init() -> Result {
+    let table = KBox::pin_init(
+        pin_init!(Table {
+            buckets <- pin_init::pin_init_array_from_fn(|_| pin_init!(Bucket {
+                chain <- new_irq_spinlock!(List::new(), "kqueue_process"),
+                count: Atomic::new(0),
+            })),
+        }),
+        GFP_KERNEL,
+    )?;
+    TABLE.set(table);
+    Ok(())
+}
+
+/// The table goes.
+///
+/// # Safety
+///
+/// No knote is there, and the probes are disarmed.
+pub(crate) unsafe fn exit() {
+    // SAFETY: By this function's requirements nobody uses it.
+    drop(unsafe { TABLE.take() });
+}
+
+/// Which list of a process a knote is on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// What it does: fork, exec, exit.
+    Itself,
+    /// Signals sent to it.
+    Signals,
+}
+
+/// The knotes on a process.
+struct Lists {
+    itself: Knlist,
+    signals: Knlist,
+}
+
+impl Lists {
+    fn list(&mut self, of: Of) -> &mut Knlist {
+        match of {
+            Of::Itself => &mut self.itself,
+            Of::Signals => &mut self.signals,
+        }
+    }
+}
+
+/// A process that is watched.
+///
+/// # Invariants
+///
+/// - It is in the chain of its pid's bucket if and only if a knote is on one of its lists.
+/// - `wait` is on the pid's queue from when [`Process::add`] has put it into the chain until it is
+///   taken out of there.
+#[pin_data]
+pub(crate) struct Process {
+    pid: ARef<Pid>,
+    #[pin]
+    links: ListLinks,
+    lists: LockedBy<Lists, Chain>,
+    /// Held while the knotes on a process that forks are gone through, and the number of that turn.
+    #[pin]
+    forks: SpinLock<u32>,
+    #[pin]
+    wait: PidWait<Process>,
+    /// wait(2)'s status; valid once `exited` is set.
+    status: Atomic<i32>,
+    exited: Atomic<bool>,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Process { untracked; }
+}
+impl_list_item! {
+    impl ListItem<0> for Process { using ListLinks { self.links }; }
+}
+
+fn bucket(pid: &Pid) -> Option<&'static Bucket> {
+    // A struct pid is some 200 bytes large: the lowest bits say nothing.
+    let hash = (pid.addr() as u64 >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    TABLE.get()?.buckets.get(hash as usize % BUCKETS)
+}
+
+/// The process of `pid` in its chain.
+fn in_chain<'a>(chain: &'a Chain, pid: &Pid) -> Option<ArcBorrow<'a, Process>> {
+    chain.iter().find(|it| it.pid.addr() == pid.addr())
+}
+
+/// The process of `pid`, if it is watched. Any context.
+fn find(pid: &Pid) -> Option<Arc<Process>> {
+    let bucket = bucket(pid)?;
+    // A knote that was on it before what happened now is counted.
+    if bucket.count.load(Relaxed) == 0 {
+        return None;
+    }
+    in_chain(&bucket.chain.lock(), pid).map(Into::into)
+}
+
+/// Tells the knotes on a process what has happened to it. Any context, also under its siglock.
+pub(crate) fn note(pid: &Pid, of: Of, hint: u64) {
+    if let Some(process) = find(pid) {
+        process.note(of, hint);
+    }
+}
+
+/// A process forks: calls `f` on each of the knotes on it, once, with no lock held that is taken on
+/// the wake-up path. Not in interrupts; may not sleep.
+pub(crate) fn fork(pid: &Pid, mut f: impl FnMut(&Knote, &KnlistEntry)) {
+    let Some(process) = find(pid) else { return };
+    // Two threads of it may fork at once.
+    let mut turn = process.forks.lock();
+    *turn = turn.wrapping_add(1).max(1);
+    while let Some(Some((kn, entry))) = process.with(|lists| lists.itself.next_of_turn(*turn)) {
+        // SAFETY: The entry is part of the knote.
+        f(&kn, unsafe { &*entry });
+    }
+}
+
+/// What a knote is told of a process: an event, and the number of another one.
+pub(crate) const fn hint(event: u32, number: u32) -> u64 {
+    event as u64 | (number as u64) << 32
+}
+
+/// The two of [`hint`].
+pub(crate) const fn split(hint: u64) -> (u32, u32) {
+    (hint as u32, (hint >> 32) as u32)
+}
+
+/// The process has exited.
+pub(crate) const EXITED: u64 = hint(NOTE_EXIT, 0);
+/// Its parent has waited for it.
+const REAPED: u64 = hint(NOTE_REAP, 0);
+
+impl Process {
+    fn new(pid: ARef<Pid>, bucket: &'static Bucket, flags: Flags) -> Result<ListArc<Self>> {
+        ListArc::pin_init(
+            pin_init!(Self {
+                pid,
+                links <- ListLinks::new(),
+                lists: LockedBy::new(
+                    &bucket.chain,
+                    Lists {
+                        itself: Knlist::new(),
+                        signals: Knlist::new(),
+                    },
+                ),
+                forks <- new_spinlock!(0, "kqueue_forks"),
+                wait <- PidWait::new(),
+                status: Atomic::new(0),
+                exited: Atomic::new(false),
+            }? Error),
+            flags,
+        )
+    }
+
+    /// Puts a knote on the list of a process, from when on it is told what happens. `ENOMEM`. Any
+    /// context that `flags` suits, but interrupts.
+    ///
+    /// # Safety
+    ///
+    /// As [`Knlist::add`]; it is taken off with [`Self::remove`], with the same `of`. Those of
+    /// [`Of::Itself`] are in a hook of `filter/proc.rs`.
+    pub(crate) unsafe fn add(
+        pid: ARef<Pid>,
+        of: Of,
+        entry: &KnlistEntry,
+        kn: &Knote,
+        flags: Flags,
+    ) -> Result<Arc<Self>> {
+        let bucket = bucket(&pid).ok_or(ENODEV)?;
+        let add = |chain: &mut Chain, process: &Process| {
+            let list = process.lists.access_mut(chain).list(of);
+            // SAFETY: By this function's requirements.
+            unsafe { list.add(entry, kn) };
+        };
+        {
+            let mut chain = bucket.chain.lock();
+            let found: Option<Arc<Self>> = in_chain(&chain, &pid).map(Into::into);
+            if let Some(process) = found {
+                add(&mut chain, &process);
+                return Ok(process);
+            }
+        }
+        let item = Self::new(pid.clone(), bucket, flags)?;
+        let new = item.clone_arc();
+        {
+            let mut chain = bucket.chain.lock();
+            let found: Option<Arc<Self>> = in_chain(&chain, &pid).map(Into::into);
+            if let Some(process) = found {
+                add(&mut chain, &process);
+                // Another was faster. Ours was never seen; it goes after the lock.
+                drop(chain);
+                return Ok(process);
+            }
+            // INVARIANT: In the chain, with a knote.
+            add(&mut chain, &new);
+            chain.push_back(item);
+            bucket.count.store(bucket.count.load(Relaxed) + 1, Relaxed);
+        }
+        // INVARIANT: The knote that was just put there keeps it in the chain until then.
+        // SAFETY: The entry is new. Who takes the process out of the chain takes it off, and has a
+        // reference meanwhile; the process has one to the pid.
+        unsafe { new.wait.add(&new.pid, &new) };
+        // It may have exited before.
+        new.woken();
+        Ok(new)
+    }
+
+    /// Takes a knote off. When this returns it is not told anything any more. Any context but
+    /// interrupts.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::add`] has put it on a list of this process, `of`, and it is not taken off by anybody
+    /// else at the same time.
+    pub(crate) unsafe fn remove(&self, of: Of, entry: &KnlistEntry) {
+        let Some(bucket) = bucket(&self.pid) else {
+            return;
+        };
+        let unlinked = {
+            let mut chain = bucket.chain.lock();
+            let lists = self.lists.access_mut(&mut chain);
+            // SAFETY: By this function's requirements.
+            let removed = unsafe { lists.list(of).remove(entry) };
+            if removed && lists.itself.is_empty() && lists.signals.is_empty() {
+                bucket.count.store(bucket.count.load(Relaxed) - 1, Relaxed);
+                // SAFETY: By the type invariants it is in this chain.
+                unsafe { chain.remove(self) }
+            } else {
+                None
+            }
+        };
+        if unlinked.is_some() {
+            // SAFETY: By the type invariants it is on the queue.
+            unsafe { self.wait.remove(&self.pid) };
+        }
+    }
+
+    /// Runs `f` on the lists, under their lock.
+    fn with<R>(&self, f: impl FnOnce(&mut Lists) -> R) -> Option<R> {
+        let mut chain = bucket(&self.pid)?.chain.lock();
+        Some(f(self.lists.access_mut(&mut chain)))
+    }
+
+    /// Tells the knotes on a list what has happened. Any context.
+    pub(crate) fn note(&self, of: Of, hint: u64) {
+        self.with(|lists| lists.list(of).note(hint));
+    }
+
+    /// The pid.
+    pub(crate) fn pid(&self) -> &ARef<Pid> {
+        &self.pid
+    }
+
+    /// wait(2)'s status, once it has exited. Any context.
+    pub(crate) fn status(&self) -> Option<i32> {
+        if !self.exited.load(Acquire) {
+            if let State::Exited(status) = self.pid.state() {
+                self.status.store(status, Relaxed);
+                self.exited.store(true, Release);
+            } else {
+                return None;
+            }
+        }
+        Some(self.status.load(Relaxed))
+    }
+}
+
+impl Waits for Process {
+    // What is told twice, the knotes take no notice of.
+    fn woken(&self) {
+        if self.status().is_some() {
+            self.note(Of::Itself, EXITED);
+        }
+        if self.pid.state() == State::Reaped {
+            self.note(Of::Itself, REAPED);
+        }
+    }
+}
