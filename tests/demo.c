@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a kqueue reports: of a pipe, of a TCP connection, of an event that
- * another thread triggers, and where it ends. Prints every call it makes and
- * what came of it.
+ * What a kqueue reports: of a pipe, a TCP connection, an event that another thread
+ * triggers, a timer, a signal that is ignored, a tree of processes, and where it
+ * ends. Prints every call it makes and what came of it.
  */
 #include <sys/types.h>
 #include <sys/event.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,14 +97,20 @@ static int show(const char *what, int expected)
 	return n;
 }
 
-static void watch(uintptr_t ident, int filter, int flags, const char *name)
+static void watch_for(uintptr_t ident, int filter, int flags,
+		      unsigned int fflags, int64_t data, const char *name)
 {
 	struct kevent change;
 
-	EV_SET(&change, ident, filter, flags, 0, 0, (void *)name);
+	EV_SET(&change, ident, filter, flags, fflags, data, (void *)name);
 	if (kevent(kq, &change, 1, NULL, 0, NULL) < 0)
 		err(1, "kevent: %s", name);
 	doing("watch %s", name);
+}
+
+static void watch(uintptr_t ident, int filter, int flags, const char *name)
+{
+	watch_for(ident, filter, flags, 0, 0, name);
 }
 
 static void show_pipe(void)
@@ -204,6 +212,88 @@ static void show_user(void)
 	show(", delivery has cleared it", 0);
 }
 
+static void show_timer(void)
+{
+	struct kevent change;
+
+	title("A timer");
+	watch_for(1, EVFILT_TIMER, EV_ADD, NOTE_MSECONDS, 100, "every 100 ms");
+	show("", 1);
+	show("", 1);
+	doing("once, in 250 us from now on");
+	EV_SET(&change, 1, EVFILT_TIMER, EV_ADD | EV_ONESHOT, NOTE_USECONDS, 250,
+	       (void *)"once");
+	if (kevent(kq, &change, 1, NULL, 0, NULL) < 0)
+		err(1, "kevent: once");
+	show("", 1);
+}
+
+static void show_signal(void)
+{
+	int i;
+
+	title("A signal that is ignored");
+	signal(SIGUSR1, SIG_IGN);
+	watch(SIGUSR1, EVFILT_SIGNAL, EV_ADD, "SIGUSR1");
+	doing("send it three times; it does nothing");
+	for (i = 0; i < 3; i++)
+		kill(getpid(), SIGUSR1);
+	show(", it was counted", 1);
+}
+
+/* A parent and its child, who exit with 7 and 9. */
+static void family(int go)
+{
+	char c;
+	pid_t pid;
+
+	if (read(go, &c, 1) != 1)
+		_exit(1);
+	pid = fork();
+	if (!pid)
+		_exit(9);
+	waitpid(pid, NULL, 0);
+	_exit(7);
+}
+
+static void show_process(void)
+{
+	const struct timespec patience = { .tv_sec = 10 };
+	int go[2], seen = 0, ends = 0;
+	struct kevent ev;
+	pid_t pid;
+
+	title("A tree of processes");
+	if (pipe(go))
+		err(1, "pipe");
+	pid = fork();
+	if (!pid)
+		family(go[0]);
+	doing("a child is process %d, and waits", pid);
+	watch_for(pid, EVFILT_PROC, EV_ADD, NOTE_TRACK | NOTE_FORK | NOTE_EXIT, 0,
+		  "the child, and its children");
+	doing("it forks; both exit, the grandchild with 9, the child with 7");
+	if (write(go[1], "", 1) != 1)
+		err(1, "write");
+	while (ends < 2 && kevent(kq, NULL, 0, &ev, 1, &patience) == 1) {
+		print_event(&ev);
+		if (ev.fflags & NOTE_CHILD)
+			doing("     a child of process %lld", (long long)ev.data);
+		if (ev.fflags & NOTE_FORK)
+			doing("     has forked");
+		if (ev.fflags & NOTE_EXIT)
+			doing("     has exited with %d",
+			      WEXITSTATUS((int)ev.data));
+		seen++;
+		ends += !!(ev.fflags & NOTE_EXIT);
+	}
+	/* A birth, a fork, two ends. */
+	surprises += seen != 4 || ends != 2;
+	waitpid(pid, NULL, 0);
+	close(go[0]);
+	close(go[1]);
+}
+
 static void show_limit(void)
 {
 	struct kevent change;
@@ -238,6 +328,9 @@ int main(void)
 	show_pipe();
 	show_tcp();
 	show_user();
+	show_timer();
+	show_signal();
+	show_process();
 	show_limit();
 	close(kq);
 	printf("\n");
