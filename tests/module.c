@@ -302,7 +302,7 @@ static int load_use_unload(void)
 	return ret;
 }
 
-TEST_F(module, loaded_used_and_unloaded_100_times_leaves_nothing)
+TEST_F_TIMEOUT(module, loaded_used_and_unloaded_100_times_leaves_nothing, 900)
 {
 	/*
 	 * Each time there are a thousand knotes, some 300 kB: all of them left
