@@ -258,7 +258,8 @@ impl FileTable {
         rejected.map_err(|_| EBADF)
     }
 
-    /// Takes a knote out, if it is in. Any context but interrupts.
+    /// Takes a knote out, if it is in: who closes its descriptor may have. Any context but
+    /// interrupts.
     pub(crate) fn forget(&self, kn: &Knote) -> Option<ListArc<Knote, BY_FILE>> {
         kn.file()?;
         self.knotes.lock().remove(kn)

@@ -68,6 +68,9 @@ pub(crate) trait Kind {
 
     /// The hash of a knote, which does not change while it is in the table.
     fn hash(kn: &Knote) -> usize;
+
+    /// Whether a knote was moved from the table to a list that somebody has. Under the table's lock.
+    fn is_taken(kn: &Knote) -> bool;
 }
 
 /// By [`Key`].
@@ -79,6 +82,10 @@ impl Kind for ByKey {
     fn hash(kn: &Knote) -> usize {
         hash_key(&kn.key())
     }
+
+    fn is_taken(_kn: &Knote) -> bool {
+        false
+    }
 }
 
 /// By [`Knote::file`]; all knotes on a file are in one chain.
@@ -89,6 +96,10 @@ impl Kind for ByFile {
 
     fn hash(kn: &Knote) -> usize {
         hash_file(kn.key().file_ptr())
+    }
+
+    fn is_taken(kn: &Knote) -> bool {
+        kn.is_taken()
     }
 }
 
@@ -128,7 +139,8 @@ fn mix(value: usize) -> usize {
 /// # Invariants
 ///
 /// - `buckets >= FIRST`, and the segments that hold chains `0..buckets` are there.
-/// - A knote that hashes to `h` is in chain `slot(h)`, and nowhere else.
+/// - A knote that hashes to `h` is in chain `slot(h)`, and nowhere else; but one that is taken is in
+///   no chain.
 pub(crate) struct Index<K: Kind, const ID: u64>
 where
     Knote: kernel::list::ListItem<ID>,
@@ -279,10 +291,13 @@ where
     /// Takes `kn` out, if it is in; it is in no other table of this kind. Who gets it of a kqueue's
     /// table ends it.
     pub(crate) fn remove(&mut self, kn: &Knote) -> Option<ListArc<Knote, ID>> {
+        if K::is_taken(kn) {
+            return None;
+        }
         let slot = self.slot(K::hash(kn));
         // SAFETY: Whatever list `ID` of a knote is in is a chain of the one table that it may be in,
-        // or a list that a call of `take_*` has returned: then whoever has that has taken the
-        // knote out, and nobody else removes it. By the type invariants the chain is this one.
+        // or a list that it was moved to when it was taken, which it is not. By the type invariants
+        // the chain is this one.
         let item = unsafe { self.list_mut(slot)?.remove(kn) }?;
         self.count -= 1;
         Some(item)
@@ -357,6 +372,7 @@ impl Index<ByFile, BY_FILE> {
                     break;
                 };
                 if next.key().file_ptr() == file && closed(&next) {
+                    next.set_taken();
                     taken.push_back(next.remove());
                     count += 1;
                 } else {
@@ -391,6 +407,7 @@ impl Index<ByFile, BY_FILE> {
                 return true;
             };
             if kn.key().file_ptr() == file && closed(&kn) {
+                kn.set_taken();
                 self.count -= 1;
                 taken.push_back(kn);
             } else {

@@ -104,6 +104,9 @@ pub(crate) struct Knote {
     epoch: u32,
     /// The latest sweep of the process's table that has looked at the knote.
     swept: Atomic<u32>,
+    /// Moved from the process's table to a list of who closes the descriptor: nobody else may take
+    /// it off that. Never false again; changed under the table's lock.
+    taken: Atomic<bool>,
     /// In the ready list.
     #[pin]
     ready_links: ListLinks,
@@ -162,6 +165,7 @@ impl Knote {
                 orphan: Atomic::new(false),
                 epoch: kq.table().epoch(),
                 swept: Atomic::new(0),
+                taken: Atomic::new(false),
                 ready_links <- ListLinks::new(),
                 key_links <- ListLinks::new(),
                 key_tracker <- AtomicTracker::new(),
@@ -213,6 +217,17 @@ impl Knote {
     /// Sweep `sweep` has. Under the table's lock.
     pub(crate) fn set_swept(&self, sweep: u32) {
         self.swept.store(sweep, Relaxed);
+    }
+
+    /// Whether who closes the descriptor has taken the knote out of the process's table. Under its
+    /// lock.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Relaxed)
+    }
+
+    /// Who closes the descriptor has. Under the table's lock.
+    pub(crate) fn set_taken(&self) {
+        self.taken.store(true, Relaxed);
     }
 
     pub(crate) fn ident(&self) -> usize {

@@ -219,6 +219,38 @@ TEST_F(race, close_against_scan)
 	second_log(s, i, _metadata->name);
 }
 
+/*
+ * The closer has many knotes to end, while another ends some of them: those it
+ * delivers for the last time.
+ */
+TEST_F(race, close_against_delivery_of_many_oneshot_events)
+{
+	const int flags = EV_ADD | EV_ONESHOT | EV_UDATA_SPECIFIC;
+	struct second *s = &self->second;
+	int fds[2], copy, i, n;
+
+	s->what = poll_kq;
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; another(i, 10); i++) {
+		ASSERT_EQ(0, pipe(fds));
+		copy = dup(fds[0]);
+		for (n = 1; n <= 200; n++) {
+			ASSERT_EQ(0, change_all(self->kq, fds[0], EVFILT_READ,
+						flags, 0, 0,
+						(void *)(uintptr_t)n));
+		}
+		ASSERT_EQ(1, write(fds[1], "x", 1));
+		second_go(s, i);
+		ASSERT_EQ(0, close(fds[0]));
+		ASSERT_LE(0, second_done(s));
+		ASSERT_EQ(0, pending(self->kq)) TH_LOG("round %d", i);
+		ASSERT_EQ(0, close(copy));
+		ASSERT_EQ(0, close(fds[1]));
+	}
+	second_end(s);
+	second_log(s, i, _metadata->name);
+}
+
 TEST_F(race, dup2_against_activation)
 {
 	struct second *s = &self->second;
