@@ -325,6 +325,10 @@ FIXTURE_VARIANT_ADD(bad_time, two_units) {
 	.fflags = NOTE_SECONDS | NOTE_USECONDS, .data = 1,
 };
 
+FIXTURE_VARIANT_ADD(bad_time, unknown_flag) {
+	.fflags = NOTE_MSECONDS | NOTE_ABSTIME << 1, .data = 1,
+};
+
 FIXTURE_VARIANT_ADD(bad_time, all_units) {
 	.fflags = NOTE_SECONDS | NOTE_MSECONDS | NOTE_USECONDS | NOTE_NSECONDS,
 	.data = 1,

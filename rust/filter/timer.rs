@@ -38,11 +38,14 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// What is asked for, from now on. `EINVAL` for a time that is negative or too long, and for more than one
-    /// unit.
+    /// What is asked for, from now on. `EINVAL` for a time that is negative or too long, for more
+    /// than one unit, and for flags that say nothing about a time.
     fn of(fflags: u32, data: i64, flags: u16) -> Result<Self> {
         const UNITS: u32 = NOTE_SECONDS | NOTE_MSECONDS | NOTE_USECONDS | NOTE_NSECONDS;
 
+        if fflags & !(UNITS | NOTE_ABSTIME) != 0 {
+            return Err(EINVAL);
+        }
         let unit = match fflags & UNITS {
             NOTE_SECONDS => NSEC_PER_SEC,
             0 | NOTE_MSECONDS => 1_000_000,
