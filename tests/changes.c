@@ -505,6 +505,15 @@ TEST_F(changes, enable_and_disable_twice_is_as_once)
 	EXPECT_EQ(1, pending(self->kq));
 }
 
+TEST_F(changes, disable_with_enable_is_enable)
+{
+	ASSERT_EQ(0, add_ready(self->kq, 1, EV_DISABLE | EV_ENABLE));
+	EXPECT_EQ(1, pending(self->kq));
+	ASSERT_EQ(0, user(self->kq, 1, EV_DISABLE));
+	ASSERT_EQ(0, user(self->kq, 1, EV_DISABLE | EV_ENABLE));
+	EXPECT_EQ(1, pending(self->kq));
+}
+
 TEST_F(changes, added_again_it_is_enabled)
 {
 	ASSERT_EQ(0, add_ready(self->kq, 1, EV_DISABLE));
