@@ -21,6 +21,7 @@ struct object {
 	uintptr_t ident;
 	int64_t data;		/* of EV_ADD */
 	int fd[2];		/* what the source needs; closed after the test */
+	pid_t pid;
 	bool specific;		/* added with EV_UDATA_SPECIFIC, as &one and as &other */
 };
 
@@ -420,6 +421,100 @@ static const struct bad bad_timer[] = {
 };
 
 /*
+ * Processes: a child that forks when it gets a byte by fd[1], and answers; and
+ * exits when that is closed.
+ */
+
+static bool child(struct object *o)
+{
+	pid_t pid;
+	char byte;
+	int sv[2];
+
+	if (unix_pair(sv))
+		return false;
+	o->fd[1] = sv[0];
+	o->pid = fork();
+	if (!o->pid) {
+		close(sv[0]);
+		while (read(sv[1], &byte, 1) == 1) {
+			pid = fork();
+			if (!pid)
+				_exit(0);
+			reap(pid);
+			CHILD_CHECK(write(sv[1], &byte, 1) == 1);
+		}
+		_exit(3);
+	}
+	close(sv[1]);
+	o->ident = o->pid;
+	return o->pid > 0;
+}
+
+static bool child_by_pidfd(struct object *o)
+{
+	if (!child(o))
+		return false;
+	o->fd[0] = syscall(SYS_pidfd_open, o->pid, 0);
+	o->ident = o->fd[0];
+	return o->fd[0] >= 0;
+}
+
+static bool child_forks(struct object *o)
+{
+	char byte = 'f';
+
+	return write(o->fd[1], &byte, 1) == 1 && read(o->fd[1], &byte, 1) == 1;
+}
+
+static bool child_exits(struct object *o)
+{
+	siginfo_t info;
+
+	close(o->fd[1]);
+	o->fd[1] = -1;
+	return !waitid(P_PID, o->pid, &info, WEXITED | WNOWAIT);
+}
+
+static void child_is_reaped(struct object *o)
+{
+	close(o->fd[1]);
+	o->fd[1] = -1;
+	reap(o->pid);
+}
+
+static const struct bad bad_pid[] = {
+	{ .ident = 0, .error = ESRCH },
+	{ .ident = INT_MAX, .error = ESRCH },
+	{ .ident = 1UL << 31, .error = ESRCH },
+	{ .ident = UINTPTR_MAX, .error = ESRCH },
+	{ }
+};
+
+/*
+ * Signals.
+ */
+
+static bool ignored_signal(struct object *o)
+{
+	o->ident = SIGUSR1;
+	return signal(SIGUSR1, SIG_IGN) != SIG_ERR;
+}
+
+static bool signal_is_sent(struct object *o)
+{
+	return !kill(getpid(), o->ident);
+}
+
+static const struct bad bad_signal[] = {
+	{ .ident = 0, .error = EINVAL },
+	{ .ident = 65, .error = EINVAL },
+	{ .ident = 1UL << 31, .error = EINVAL },
+	{ .ident = UINTPTR_MAX, .error = EINVAL },
+	{ }
+};
+
+/*
  * The table.
  */
 
@@ -549,6 +644,40 @@ FIXTURE_VARIANT_ADD(flags, timer_with_a_period) {
 	.setup = period, .fire = period_is_over,
 	.after = REPEATS, .restless = true, .restarts = true,
 	.bad = bad_timer,
+};
+
+FIXTURE_VARIANT_ADD(flags, proc_exit) {
+	.filter = EVFILT_PROC, .fflags = NOTE_EXIT, .setup = child,
+	.fire = child_exits, .cleanup = child_is_reaped,
+	.after = ONCE, .single = true, .restarts = true,
+	.meaningless = 0x0bf00000, .bad = bad_pid,
+};
+
+FIXTURE_VARIANT_ADD(flags, proc_fork) {
+	.filter = EVFILT_PROC, .fflags = NOTE_FORK, .setup = child,
+	.fire = child_forks, .cleanup = child_is_reaped,
+	.after = EDGE,
+	.meaningless = 0x0bf00000, .bad = bad_pid,
+};
+
+FIXTURE_VARIANT_ADD(flags, procdesc_exit) {
+	.filter = EVFILT_PROCDESC, .fflags = NOTE_EXIT, .setup = child_by_pidfd,
+	.fire = child_exits, .cleanup = child_is_reaped,
+	.after = ONCE, .single = true, .restarts = true,
+	.meaningless = 0x0bf00000, .bad = bad_descriptor, .wrong = an_eventfd,
+};
+
+FIXTURE_VARIANT_ADD(flags, procdesc_fork) {
+	.filter = EVFILT_PROCDESC, .fflags = NOTE_FORK, .setup = child_by_pidfd,
+	.fire = child_forks, .cleanup = child_is_reaped,
+	.after = EDGE,
+	.meaningless = 0x0bf00000, .bad = bad_descriptor, .wrong = an_eventfd,
+};
+
+FIXTURE_VARIANT_ADD(flags, signal) {
+	.filter = EVFILT_SIGNAL, .setup = ignored_signal, .fire = signal_is_sent,
+	.after = EDGE,
+	.meaningless = 0xffffffff, .bad = bad_signal,
 };
 
 /*
