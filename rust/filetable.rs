@@ -252,7 +252,7 @@ impl FileTable {
         if kn.file().is_none() {
             return Ok(());
         }
-        Index::reserve(&self.knotes, GFP_KERNEL_ACCOUNT)?;
+        Index::reserve(&self.knotes)?;
         let item = ListArc::try_from_arc(kn.clone_arc()).map_err(|_| EEXIST)?;
         let rejected = self.knotes.lock().insert(item);
         rejected.map_err(|_| EBADF)

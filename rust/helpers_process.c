@@ -12,6 +12,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/tracepoint.h>
+#include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <trace/events/sched.h>
 #include <trace/events/signal.h>
@@ -58,8 +59,10 @@ bool kq_pid_is_process(struct pid *pid)
 }
 
 /*
- * As pidfd_poll() sees it. The status is the one that wait(2) reports: of the
- * whole group where it was made to exit, else of the leader.
+ * As pidfd_poll() sees it, but for a leader whose pid another thread is taking over
+ * by exec: that is on its way out of a group that lives on, and stops being its
+ * leader before it stops being in it. The status is the one that wait(2) reports: of
+ * the whole group where it was made to exit, else of the leader.
  */
 enum kq_pid_state kq_pid_state(struct pid *pid, int *status)
 {
@@ -70,9 +73,12 @@ enum kq_pid_state kq_pid_state(struct pid *pid, int *status)
 	task = pid_task(pid, PIDTYPE_PID);
 	if (!task) {
 		state = KQ_PID_REAPED;
-	} else if (READ_ONCE(task->exit_state) && !delay_group_leader(task)) {
+	} else if (READ_ONCE(task->exit_state) && thread_group_leader(task) &&
+		   thread_group_empty(task)) {
 		struct signal_struct *signal = task->signal;
 
+		/* It was set before the state. */
+		smp_rmb();
 		*status = signal->flags & SIGNAL_GROUP_EXIT ?
 			  signal->group_exit_code : task->exit_code;
 		state = KQ_PID_EXITED;
@@ -81,40 +87,81 @@ enum kq_pid_state kq_pid_state(struct pid *pid, int *status)
 	return state;
 }
 
+static bool kq_has_ids(const struct cred *cred, kuid_t uid, kgid_t gid)
+{
+	return uid_eq(uid, cred->euid) && uid_eq(uid, cred->suid) &&
+	       uid_eq(uid, cred->uid) && gid_eq(gid, cred->egid) &&
+	       gid_eq(gid, cred->sgid) && gid_eq(gid, cred->gid);
+}
+
 /*
  * Whether the current task may know what the process does: as the kernel decides
- * on reading another's /proc files, by the ids of both and by whether the other
- * has anything to hide. A zombie hides nothing. ptrace_may_access() itself is not
- * for modules.
+ * who may look into another one with ptrace(2), by its real ids and those of the
+ * other, and by whether that has something to hide. ptrace_may_access() itself is
+ * not for modules.
  */
-bool kq_pid_may_watch(struct pid *pid)
+enum kq_pid_access kq_pid_may_watch(struct pid *pid, struct kq_pid_ids *ids)
 {
+	enum kq_pid_access access = KQ_PID_DENIED;
 	const struct cred *cred = current_cred(), *tcred;
 	struct task_exec_state *exec_state;
+	struct task_struct *task;
+
+	ids->uid = __kuid_val(cred->uid);
+	ids->gid = __kgid_val(cred->gid);
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_TGID);
+	if (!task)
+		goto out;
+	if (same_thread_group(task, current)) {
+		access = KQ_PID_ALLOWED;
+		goto out;
+	}
+	tcred = __task_cred(task);
+	if (!kq_has_ids(tcred, cred->uid, cred->gid) &&
+	    !ns_capable_noaudit(tcred->user_ns, CAP_SYS_PTRACE))
+		goto out;
+	/* What commit_creds() makes it hide, it hides before it has the ids. */
+	smp_rmb();
+	exec_state = rcu_dereference(task->exec_state);
+	if (ns_capable_noaudit(exec_state->user_ns, CAP_SYS_PTRACE))
+		access = KQ_PID_ALLOWED;
+	else if (READ_ONCE(exec_state->dumpable) == TASK_DUMPABLE_OWNER)
+		access = KQ_PID_ALLOWED_BY_IDS;
+out:
+	rcu_read_unlock();
+	return access;
+}
+
+/* Whether one who was allowed by these ids would be again. */
+bool kq_pid_has_ids(struct pid *pid, const struct kq_pid_ids *ids)
+{
 	struct task_struct *task;
 	bool ret = false;
 
 	rcu_read_lock();
 	task = pid_task(pid, PIDTYPE_TGID);
-	if (!task)
-		goto out;
-	ret = same_thread_group(task, current);
-	if (ret)
-		goto out;
-	tcred = __task_cred(task);
-	ret = uid_eq(cred->uid, tcred->euid) && uid_eq(cred->uid, tcred->suid) &&
-	      uid_eq(cred->uid, tcred->uid) && gid_eq(cred->gid, tcred->egid) &&
-	      gid_eq(cred->gid, tcred->sgid) && gid_eq(cred->gid, tcred->gid);
-	if (!ret && !ns_capable_noaudit(tcred->user_ns, CAP_SYS_PTRACE))
-		goto out;
-	/* What commit_creds() makes it hide, it hides before it has the ids. */
-	smp_rmb();
-	exec_state = rcu_dereference(task->exec_state);
-	ret = READ_ONCE(exec_state->dumpable) == TASK_DUMPABLE_OWNER ||
-	      ns_capable_noaudit(exec_state->user_ns, CAP_SYS_PTRACE);
-out:
+	if (task && kq_has_ids(__task_cred(task), KUIDT_INIT(ids->uid),
+			       KGIDT_INIT(ids->gid))) {
+		smp_rmb();
+		ret = READ_ONCE(rcu_dereference(task->exec_state)->dumpable) ==
+		      TASK_DUMPABLE_OWNER;
+	}
 	rcu_read_unlock();
 	return ret;
+}
+
+/* The pid of a number in a namespace, to be compared and not used. */
+void *kq_pid_lookup(unsigned int nr, struct pid_namespace *ns)
+{
+	struct pid *pid;
+
+	rcu_read_lock();
+	pid = find_pid_ns(nr, ns);
+	if (pid && !pid_task(pid, PIDTYPE_TGID))
+		pid = NULL;
+	rcu_read_unlock();
+	return pid;
 }
 
 void kq_pid_add_wait(struct pid *pid, struct wait_queue_entry *wait)
@@ -184,11 +231,6 @@ void kq_trace_init(void)
 			pr_warn("kqueue: no tracepoint %s in this kernel: %s is not supported\n",
 				kq_tracepoints[i].name,
 				i == KQ_TRACE_SIGNAL ? "EVFILT_SIGNAL" : "EVFILT_PROC");
-}
-
-bool kq_trace_present(enum kq_trace trace)
-{
-	return kq_tracepoints[trace].tp;
 }
 
 /* Milliseconds, and may sleep. Serialised by probe.rs, as is the next. */

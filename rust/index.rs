@@ -12,7 +12,7 @@
 use crate::{bindings, knote::Knote};
 use core::{marker::PhantomData, ptr};
 use kernel::{
-    alloc::{Flags, KVVec},
+    alloc::{flags::GFP_KERNEL_ACCOUNT, KVVec},
     fs::File,
     list::{List, ListArc},
     prelude::*,
@@ -79,7 +79,11 @@ pub(crate) struct ByKey;
 impl Kind for ByKey {
     const CROWDS: bool = false;
 
+    // An orphan is not sought. Its key may be that of many.
     fn hash(kn: &Knote) -> usize {
+        if kn.is_orphan() {
+            return mix(ptr::from_ref(kn) as usize);
+        }
         hash_key(&kn.key())
     }
 
@@ -212,9 +216,9 @@ where
         }
     }
 
-    /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. Any
-    /// context that `flags` suits, but interrupts.
-    pub(crate) fn reserve(index: &SpinLock<Self>, flags: Flags) -> Result {
+    /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. May
+    /// sleep.
+    pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
         let segment = match Self::place(index.lock().buckets) {
             Some((segment, _)) => segment,
             None => return Ok(()),
@@ -223,9 +227,9 @@ where
             return Ok(());
         }
         let size = FIRST << segment;
-        let mut chains = KVVec::with_capacity(size, flags)?;
+        let mut chains = KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..size {
-            chains.push(List::new(), flags)?;
+            chains.push(List::new(), GFP_KERNEL_ACCOUNT)?;
         }
         let mut index = index.lock();
         if index.closed {
@@ -336,6 +340,31 @@ where
 pub(crate) type Refused = (ListArc<Knote, BY_KEY>, Option<Arc<Knote>>);
 
 impl Index<ByKey, BY_KEY> {
+    /// Has a knote leave its key to another, if it is in the table. From a table that is closed it
+    /// comes back, to be ended.
+    pub(crate) fn orphan(&mut self, kn: &Knote) -> Option<ListArc<Knote, BY_KEY>> {
+        let item = self.remove(kn)?;
+        kn.set_orphan();
+        self.insert(item).err()
+    }
+
+    /// Whether the table should have more chains, and could not grow by itself.
+    pub(crate) fn is_crowded(&self) -> bool {
+        !self.closed && self.count > self.buckets && self.list(self.buckets).is_none()
+    }
+
+    /// Lets the table grow by what it could not where there was no memory to be had. A part at a
+    /// time; false if there is more to do.
+    pub(crate) fn catch_up(&mut self) -> bool {
+        for _ in 0..64 {
+            if self.count <= self.buckets || self.list(self.buckets).is_none() {
+                return true;
+            }
+            self.grow();
+        }
+        false
+    }
+
     /// Inserts a knote, unless there is one with its key.
     pub(crate) fn insert_new(&mut self, kn: ListArc<Knote, BY_KEY>) -> Result<(), Refused> {
         match self.find(&kn.key()) {

@@ -54,6 +54,7 @@ impl Default for KnlistEntry {
 pub(crate) struct Knlist {
     first: *const KnlistEntry,
     last: *const KnlistEntry,
+    len: usize,
 }
 
 // SAFETY: Its knotes may be used from any thread.
@@ -65,7 +66,13 @@ impl Knlist {
         Self {
             first: ptr::null(),
             last: ptr::null(),
+            len: 0,
         }
+    }
+
+    /// How many knotes are on the list.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether no knote is on the list.
@@ -83,6 +90,7 @@ impl Knlist {
         // SAFETY: The entry is on no list, so nobody else uses its links.
         unsafe { (*entry.0.get()).kn = kn };
         self.link_last(entry);
+        self.len += 1;
     }
 
     /// knlist_remove: takes an entry off, if it is on. Whether it was.
@@ -97,31 +105,26 @@ impl Knlist {
             return false;
         }
         self.unlink(entry);
+        self.len -= 1;
         // SAFETY: As above.
         unsafe { (*links).kn = ptr::null() };
         true
     }
 
-    /// The links of an entry of this list.
-    fn links(&self, entry: *const KnlistEntry) -> *mut Links {
-        // SAFETY: Called with what `first`, `last` and the links lead to, which by the type
-        // invariants is alive, or with an entry that the caller has borrowed.
-        unsafe { (*entry).0.get() }
-    }
-
     /// Links an entry that is not linked.
     fn link_last(&mut self, entry: &KnlistEntry) {
-        let links = self.links(entry);
+        let links = entry.0.get();
         // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries; the new
         // one is not linked anywhere.
         unsafe {
             (*links).next = ptr::null();
             (*links).prev = self.last;
         }
-        match self.last.is_null() {
-            true => self.first = entry,
-            // SAFETY: As above.
-            false => unsafe { (*self.links(self.last)).next = entry },
+        // SAFETY: By the type invariants the last entry is alive, if there is one.
+        match unsafe { self.last.as_ref() } {
+            None => self.first = entry,
+            // SAFETY: As above, of the links.
+            Some(last) => unsafe { (*last.0.get()).next = entry },
         }
         // INVARIANT: The caller sees to it that the entry stays.
         self.last = entry;
@@ -130,16 +133,18 @@ impl Knlist {
     /// Unlinks an entry of this list.
     fn unlink(&mut self, entry: &KnlistEntry) {
         // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
-        let Links { next, prev, .. } = unsafe { *self.links(entry) };
-        match prev.is_null() {
-            true => self.first = next,
-            // SAFETY: As above.
-            false => unsafe { (*self.links(prev)).next = next },
+        let Links { next, prev, .. } = unsafe { *entry.0.get() };
+        // SAFETY: By the type invariants the entry before is alive, if there is one.
+        match unsafe { prev.as_ref() } {
+            None => self.first = next,
+            // SAFETY: As above, of the links.
+            Some(prev) => unsafe { (*prev.0.get()).next = next },
         }
-        match next.is_null() {
-            true => self.last = prev,
-            // SAFETY: As above.
-            false => unsafe { (*self.links(next)).prev = prev },
+        // SAFETY: By the type invariants the entry behind is alive, if there is one.
+        match unsafe { next.as_ref() } {
+            None => self.last = prev,
+            // SAFETY: As above, of the links.
+            Some(next) => unsafe { (*next.0.get()).prev = prev },
         }
     }
 
@@ -147,9 +152,10 @@ impl Knlist {
     /// that this may be taken in.
     pub(crate) fn note(&mut self, hint: u64) {
         let mut at = self.first;
-        while !at.is_null() {
+        // SAFETY: By the type invariants what `first` and the links lead to is alive.
+        while let Some(entry) = unsafe { at.as_ref() } {
             // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
-            let Links { next, kn, .. } = unsafe { *self.links(at) };
+            let Links { next, kn, .. } = unsafe { *entry.0.get() };
             // SAFETY: By the type invariants the knote is alive.
             unsafe { &*kn }.note(hint);
             at = next;
@@ -158,11 +164,11 @@ impl Knlist {
 
     /// The next knote that has not had its part in `turn` yet. With this a holder of the lock can
     /// go through the list and drop the lock in between: those that had their part go to the end.
-    /// One turn is taken at a time. With it its entry, which is there as long as the knote.
-    pub(crate) fn next_of_turn(&mut self, turn: u32) -> Option<(Arc<Knote>, *const KnlistEntry)> {
+    /// One turn is taken at a time.
+    pub(crate) fn next_of_turn(&mut self, turn: u32) -> Option<Arc<Knote>> {
         // SAFETY: By the type invariants the first entry is alive, if there is one.
         let entry = unsafe { self.first.as_ref() }?;
-        let links = self.links(entry);
+        let links = entry.0.get();
         // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
         let (last, kn) = unsafe { (core::mem::replace(&mut (*links).turn, turn), (*links).kn) };
         if last == turn {
@@ -171,7 +177,6 @@ impl Knlist {
         self.unlink(entry);
         self.link_last(entry);
         // SAFETY: By the type invariants the knote has a reference; knotes are all in an `Arc`.
-        let kn = unsafe { ArcBorrow::from_raw(kn) };
-        Some((kn.into(), entry))
+        Some(unsafe { ArcBorrow::from_raw(kn) }.into())
     }
 }

@@ -250,10 +250,15 @@ impl Knote {
 
     /// Whether the knote is found by this key.
     pub(crate) fn answers_to(&self, key: &Key<'_>) -> bool {
-        !self.orphan.load(Relaxed) && self.key() == *key
+        !self.is_orphan() && self.key() == *key
     }
 
-    /// Leaves the knote's key to another. It is there until its last event is delivered.
+    /// Whether the knote has left its key to another, and is there for what it has to deliver only.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.orphan.load(Relaxed)
+    }
+
+    /// Leaves the key. Under the index lock, when the knote is not in the index.
     pub(crate) fn set_orphan(&self) {
         self.orphan.store(true, Relaxed);
     }

@@ -117,16 +117,28 @@ pub(crate) unsafe fn init() -> Result {
 }
 
 /// Disarms, and waits until nobody is in a probe, or in what one has queued. After [`init`], whatever
-/// that said, when nothing is held armed any more. May sleep.
+/// that said, when no kqueue is open any more. May sleep.
 pub(crate) fn exit() {
-    // SAFETY: Nobody holds anything armed: `Armed` is what uses it.
-    let disarm = unsafe { DISARM.take() };
-    // Waits for the call.
-    drop(disarm);
-    Disarm::call();
+    // Whoever is in a probe still may hold a knote, and that something armed.
+    disarm(|_| true);
     // SAFETY: No requirement; the probes are disarmed.
     unsafe { bindings::kq_probe_exit() };
     task_work::wait();
+    // SAFETY: Who used it was in a probe, or had a kqueue open.
+    let call = unsafe { DISARM.take() };
+    // Waits for the call, which finds nothing to do.
+    drop(call);
+}
+
+/// Disarms the kinds that `unused` says. May sleep.
+fn disarm(unused: impl Fn(Kind) -> bool) {
+    for (kind, armed) in KINDS.into_iter().zip(&mut *PROBES.lock()) {
+        if *armed && unused(kind) {
+            // SAFETY: It is armed, and the lock is held.
+            unsafe { kind.disarm() };
+            *armed = false;
+        }
+    }
 }
 
 /// The right to have something probed.
@@ -171,13 +183,7 @@ struct Disarm;
 
 impl Call for Disarm {
     fn call() {
-        for (kind, armed) in KINDS.into_iter().zip(&mut *PROBES.lock()) {
-            if *armed && kind.users().load(Relaxed) == 0 {
-                // SAFETY: It is armed, and the lock is held.
-                unsafe { kind.disarm() };
-                *armed = false;
-            }
-        }
+        disarm(|kind| kind.users().load(Relaxed) == 0);
     }
 }
 

@@ -32,6 +32,10 @@ use kernel::{
 /// Chains of the table.
 const BUCKETS: usize = 256;
 
+/// Knotes on one list: all of them are told with interrupts off, under a lock of the scheduler's or
+/// the signals' often. More than a few are only possible with `EV_UDATA_SPECIFIC` or many kqueues.
+const MOST: usize = 1024;
+
 /// What is under the lock of a chain.
 type Chain = List<Process>;
 
@@ -106,8 +110,8 @@ impl Lists {
 /// # Invariants
 ///
 /// - It is in the chain of its pid's bucket if and only if a knote is on one of its lists.
-/// - `wait` is on the pid's queue from when [`Process::add`] has put it into the chain until it is
-///   taken out of there.
+/// - `wait` is on the pid's queue from before it is put into the chain until after it is taken out of
+///   there.
 #[pin_data]
 pub(crate) struct Process {
     pid: ARef<Pid>,
@@ -161,14 +165,13 @@ pub(crate) fn note(pid: &Pid, of: Of, hint: u64) {
 
 /// A process forks: calls `f` on each of the knotes on it, once, with no lock held that is taken on
 /// the wake-up path. Not in interrupts; may not sleep.
-pub(crate) fn fork(pid: &Pid, mut f: impl FnMut(&Knote, &KnlistEntry)) {
+pub(crate) fn fork(pid: &Pid, mut f: impl FnMut(&Knote)) {
     let Some(process) = find(pid) else { return };
     // Two threads of it may fork at once.
     let mut turn = process.forks.lock();
     *turn = turn.wrapping_add(1).max(1);
-    while let Some(Some((kn, entry))) = process.with(|lists| lists.itself.next_of_turn(*turn)) {
-        // SAFETY: The entry is part of the knote.
-        f(&kn, unsafe { &*entry });
+    while let Some(Some(kn)) = process.with(|lists| lists.itself.next_of_turn(*turn)) {
+        f(&kn);
     }
 }
 
@@ -185,7 +188,7 @@ pub(crate) const fn split(hint: u64) -> (u32, u32) {
 /// The process has exited.
 pub(crate) const EXITED: u64 = hint(NOTE_EXIT, 0);
 /// Its parent has waited for it.
-const REAPED: u64 = hint(NOTE_REAP, 0);
+pub(crate) const REAPED: u64 = hint(NOTE_REAP, 0);
 
 impl Process {
     fn new(pid: ARef<Pid>, bucket: &'static Bucket, flags: Flags) -> Result<ListArc<Self>> {
@@ -215,7 +218,7 @@ impl Process {
     /// # Safety
     ///
     /// As [`Knlist::add`]; it is taken off with [`Self::remove`], with the same `of`. Those of
-    /// [`Of::Itself`] are in a hook of `filter/proc.rs`.
+    /// [`Of::Itself`] are knotes of a filter of `filter/proc.rs`.
     pub(crate) unsafe fn add(
         pid: ARef<Pid>,
         of: Of,
@@ -224,39 +227,49 @@ impl Process {
         flags: Flags,
     ) -> Result<Arc<Self>> {
         let bucket = bucket(&pid).ok_or(ENODEV)?;
-        let add = |chain: &mut Chain, process: &Process| {
+        let add = |chain: &mut Chain, process: &Process| -> Result {
             let list = process.lists.access_mut(chain).list(of);
+            if list.len() >= MOST {
+                return Err(ENOMEM);
+            }
             // SAFETY: By this function's requirements.
             unsafe { list.add(entry, kn) };
+            Ok(())
         };
         {
             let mut chain = bucket.chain.lock();
             let found: Option<Arc<Self>> = in_chain(&chain, &pid).map(Into::into);
             if let Some(process) = found {
-                add(&mut chain, &process);
+                add(&mut chain, &process)?;
                 return Ok(process);
             }
         }
         let item = Self::new(pid.clone(), bucket, flags)?;
         let new = item.clone_arc();
-        {
+        // Before anybody can see it: who finds it is told of an exit that comes after.
+        // SAFETY: The entry is new. It is taken off below, or by who takes the process out of the
+        // chain, which has a reference meanwhile; the process has one to the pid.
+        unsafe { new.wait.add(&new.pid, &new) };
+        let found: Option<Arc<Self>> = {
             let mut chain = bucket.chain.lock();
             let found: Option<Arc<Self>> = in_chain(&chain, &pid).map(Into::into);
-            if let Some(process) = found {
-                add(&mut chain, &process);
-                // Another was faster. Ours was never seen; it goes after the lock.
-                drop(chain);
-                return Ok(process);
+            match found.as_ref() {
+                // Another was faster.
+                Some(process) => add(&mut chain, process)?,
+                None => {
+                    // INVARIANT: In the chain, with a knote, and on the queue.
+                    add(&mut chain, &new)?;
+                    chain.push_back(item);
+                    bucket.count.store(bucket.count.load(Relaxed) + 1, Relaxed);
+                }
             }
-            // INVARIANT: In the chain, with a knote.
-            add(&mut chain, &new);
-            chain.push_back(item);
-            bucket.count.store(bucket.count.load(Relaxed) + 1, Relaxed);
+            found
+        };
+        if let Some(process) = found {
+            // SAFETY: It was put there just now.
+            unsafe { new.wait.remove(&new.pid) };
+            return Ok(process);
         }
-        // INVARIANT: The knote that was just put there keeps it in the chain until then.
-        // SAFETY: The entry is new. Who takes the process out of the chain takes it off, and has a
-        // reference meanwhile; the process has one to the pid.
-        unsafe { new.wait.add(&new.pid, &new) };
         // It may have exited before.
         new.woken();
         Ok(new)
@@ -308,6 +321,11 @@ impl Process {
         &self.pid
     }
 
+    /// Whether its parent has waited for it. Any context.
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.pid.state() == State::Reaped
+    }
+
     /// wait(2)'s status, once it has exited. Any context.
     pub(crate) fn status(&self) -> Option<i32> {
         if !self.exited.load(Acquire) {
@@ -325,10 +343,12 @@ impl Process {
 impl Waits for Process {
     // What is told twice, the knotes take no notice of.
     fn woken(&self) {
-        if self.status().is_some() {
+        // In this order: what is reaped has exited before.
+        let reaped = self.is_reaped();
+        if self.status().is_some() || reaped {
             self.note(Of::Itself, EXITED);
         }
-        if self.pid.state() == State::Reaped {
+        if reaped {
             self.note(Of::Itself, REAPED);
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Kqueue {
     user: UserRef,
     /// Changed under the change lock, and not while there are knotes.
     flavour: Atomic<u32>,
+    /// The index has more knotes than it is made for: see [`Self::catch_up`].
+    crowded: Atomic<bool>,
     /// Taken on the wake-up path, with other people's spin locks held: a leaf.
     #[pin]
     queue: IrqSpinLock<QueueState>,
@@ -96,6 +98,7 @@ impl Kqueue {
                 table,
                 user,
                 flavour: Atomic::new(flavour as u32),
+                crowded: Atomic::new(false),
                 queue <- new_irq_spinlock!(
                     QueueState {
                         ready: List::new(),
@@ -143,6 +146,15 @@ impl Kqueue {
 
     pub(crate) fn queue(&self) -> &IrqSpinLock<QueueState> {
         &self.queue
+    }
+
+    /// Whether [`Self::catch_up`] has something to do.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
+    }
+
+    pub(crate) fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Relaxed);
     }
 
     pub(crate) fn index(&self) -> &SpinLock<Index<ByKey, BY_KEY>> {
@@ -224,7 +236,7 @@ impl Kqueue {
     }
 
     /// Ends a knote that the caller has taken out of the index.
-    fn end_taken(&self, kn: ListArc<Knote, BY_KEY>) {
+    pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>) {
         let (parked, queued) = {
             let mut queue = self.queue.lock();
             let st = queue.state(&kn);

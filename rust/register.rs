@@ -53,14 +53,16 @@ impl Kqueue {
                 udata: (kev.flags & EV_UDATA_SPECIFIC != 0).then_some(kev.udata),
             };
             // A statement of its own, so that the lock is not held for what follows.
-            let found = self.index().lock().find(&key);
+            let mut found = self.index().lock().find(&key);
+            if kev.flags & EV_ADD != 0 {
+                // Its ident may be another object's by now, which is meant.
+                found = found.filter(|kn| !kn.f_is_stale());
+            }
             match found {
                 Some(kn) if kev.flags & EV_DELETE != 0 => {
                     self.end(&kn);
                     return Ok(());
                 }
-                // The ident is another object's by now, which is meant.
-                Some(kn) if kev.flags & EV_ADD != 0 && kn.f_is_stale() => self.leave(&kn),
                 Some(kn) => {
                     if !self.modify(&kn, &kev)? {
                         // It has been delivered for the last time, or is being closed: whoever does
@@ -86,10 +88,17 @@ impl Kqueue {
         }
     }
 
-    /// Has a knote leave its key to another: only its last event is waited for, if one can be.
+    /// Has a knote leave its key to another: its last event alone is waited for, if one can be.
     fn leave(&self, kn: &Knote) {
-        kn.set_orphan();
-        if kn.with_state(|st| st.status & status::DISABLED != 0) {
+        // A statement of its own: the lock is not held for what follows.
+        let taken = self.index().lock().orphan(kn);
+        if let Some(taken) = taken {
+            return self.end_taken(taken);
+        }
+        let expected = kn.with_state(|st| {
+            st.status & status::DISABLED == 0 && st.status & (status::ACTIVE | status::INFLUX) != 0
+        });
+        if !expected {
             self.end(kn);
         }
     }
@@ -102,7 +111,7 @@ impl Kqueue {
         file: Option<ARef<File>>,
         kev: &Kevent,
     ) -> Result<bool> {
-        Index::reserve(self.index(), GFP_KERNEL_ACCOUNT)?;
+        Index::reserve(self.index())?;
         // In flux: whatever activates it from now on leaves it to us to queue it.
         let item = Knote::new(self, ops, file, kev, GFP_KERNEL_ACCOUNT)?;
         let active = item.f_attach()?;
@@ -130,13 +139,19 @@ impl Kqueue {
         Ok(true)
     }
 
-    /// Lets a knote be found. What is there already in its place; nothing where the kqueue is
-    /// closed.
+    /// Lets a knote be found, also in place of one whose ident means another object by now. What is
+    /// there already; nothing where the kqueue is closed.
     fn insert(&self, item: &ListArc<Knote>) -> Result<(), Option<Arc<Knote>>> {
-        let indexed = ListArc::try_from_arc(item.clone_arc()).map_err(|_| None)?;
-        // A statement of its own, so that what comes back is dropped after the lock.
-        let refused = self.index().lock().insert_new(indexed);
-        refused.map_err(|(_, other)| other)
+        loop {
+            let indexed = ListArc::try_from_arc(item.clone_arc()).map_err(|_| None)?;
+            // A statement of its own, so that what comes back is dropped after the lock.
+            let refused = self.index().lock().insert_new(indexed);
+            match refused.map_err(|(_, other)| other) {
+                Ok(()) => return Ok(()),
+                Err(Some(other)) if other.f_is_stale() => self.leave(&other),
+                Err(other) => return Err(other),
+            }
+        }
     }
 
     /// Adds a knote of filter `F` that is not asked for by a change but by the filter: `attach` hooks
@@ -149,23 +164,34 @@ impl Kqueue {
         flags: Flags,
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result {
-        // Without memory the chains get longer.
-        let _ = Index::reserve(self.index(), flags);
         let item = Knote::attached::<F>(self, kev, flags, attach)?;
-        loop {
-            match self.insert(&item) {
-                Ok(()) => break,
-                Err(Some(other)) if other.f_is_stale() => self.leave(&other),
-                Err(other) => {
-                    item.f_detach();
-                    // None where the kqueue is closed.
-                    other.ok_or(EBADF)?.note(hint);
-                    return Ok(());
-                }
-            }
+        if let Err(other) = self.insert(&item) {
+            item.f_detach();
+            // None where the kqueue is closed.
+            other.ok_or(EBADF)?.note(hint);
+            return Ok(());
+        }
+        if self.index().lock().is_crowded() {
+            self.set_crowded(true);
         }
         let active = item.with_state(|st| item.f_note(st, hint));
-        self.begin(item, kev, active)
+        // It may have been deleted meanwhile: then it was there.
+        let _ = self.begin(item, kev, active);
+        Ok(())
+    }
+
+    /// Lets the table of knotes grow as it could not while they were spawned. May sleep.
+    pub(crate) fn catch_up(&self) {
+        self.set_crowded(false);
+        loop {
+            // Without memory the chains stay as long as they are, until the next time.
+            if !self.index().lock().catch_up() {
+                continue;
+            }
+            if !self.index().lock().is_crowded() || Index::reserve(self.index()).is_err() {
+                return;
+            }
+        }
     }
 
     /// Lets go of a knote that was in flux while it was made. `EBADF` where its descriptor was

@@ -79,6 +79,9 @@ impl Kqueue {
     /// they stay.
     pub(crate) fn scan(&self, mut list: EventList) -> Result<usize> {
         let (mut total, mut requeued) = (0, false);
+        if self.is_crowded() {
+            self.catch_up();
+        }
         let mut limit = None;
         while list.room != 0 {
             let mut batch = Batch {
@@ -265,7 +268,9 @@ impl QueueState {
                 if st.flags & EV_CLEAR == 0 {
                     st.status |= status::ACTIVE;
                 }
-            } else if st.flags & EV_ONESHOT != 0 {
+            } else if st.flags & EV_ONESHOT != 0
+                || (item.is_orphan() && st.status & status::ACTIVE == 0)
+            {
                 // It is no more, for a change that comes before the caller has deleted it.
                 st.status |= status::DROPPED;
                 return Given {
@@ -277,7 +282,8 @@ impl QueueState {
                 if st.flags & EV_CLEAR == 0 {
                     st.status |= status::ACTIVE;
                 }
-                if st.flags & EV_DISPATCH != 0 {
+                // Nobody can enable an orphan.
+                if st.flags & EV_DISPATCH != 0 && !item.is_orphan() {
                     st.status |= status::DISABLED;
                 }
             }

@@ -10,11 +10,14 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #define STATUS(code)	((code) << 8)	/* wait(2)'s, of an exit */
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD	O_EXCL
 #endif
+
+#define SET_UID		"/run/kqueue-set-uid"	/* this program, as root's */
 
 #define ALICE		1001
 #define BOB		(ALICE + 1)
@@ -77,9 +80,26 @@ static void *thread_that_forks(void *arg)
 	return (void *)(long)in_child(nothing, NULL);
 }
 
-static void obey(int from, int to)
+static void execute(int from, int to)
 {
 	char *argv[] = { "/proc/self/exe", "--obey", NULL };
+
+	dup2(from, STDIN_FILENO);
+	dup2(to, STDOUT_FILENO);
+	execve(argv[0], argv, environ);
+	CHILD_CHECK(!"exec");
+}
+
+static void *thread_that_executes(void *arg)
+{
+	int *fds = arg;
+
+	execute(fds[0], fds[1]);
+	return NULL;
+}
+
+static void obey(int from, int to)
+{
 	pthread_t thread;
 	pid_t pid;
 	char c;
@@ -94,6 +114,13 @@ static void obey(int from, int to)
 			if (!pid)
 				_exit(7);
 			CHILD_CHECK(reap(pid) == 7);
+			break;
+		case 'p':	/* a child that stays */
+			if (!fork()) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				for (;;)
+					pause();
+			}
 			break;
 		case 't':	/* a thread comes and goes */
 			CHILD_CHECK(!pthread_create(&thread, NULL,
@@ -112,9 +139,20 @@ static void obey(int from, int to)
 			syscall(SYS_exit, 3);
 			break;
 		case 'x':
+			execute(from, to);
+			break;
+		case 'e':	/* another thread than the first executes */
+			CHILD_CHECK(!pthread_create(&thread, NULL,
+						    thread_that_executes,
+						    (int[]){ from, to }));
+			for (;;)
+				pause();
+			break;
+		case 's':	/* a program that is root's */
 			dup2(from, STDIN_FILENO);
 			dup2(to, STDOUT_FILENO);
-			execve(argv[0], argv, environ);
+			execve(SET_UID, (char *[]){ SET_UID, "--obey", NULL },
+			       environ);
 			CHILD_CHECK(!"exec");
 			break;
 		case 'k':
@@ -269,8 +307,6 @@ TEST_F(exits, is_told_after_it_was_waited_for)
 		ASSERT_TRUE(child_does(&self->c, 'l'));
 	child_ends(&self->c);
 	child_reap(&self->c);
-	EXPECT_EQ(-ESRCH, change(self->kq, self->c.pid + 1000000, EVFILT_PROC,
-				 EV_ADD));
 	ASSERT_EQ(1, poll_events(self->kq, &ev, 1));
 	EXPECT_EQ(variant->status, ev.data);
 }
@@ -320,6 +356,171 @@ TEST_F(proc, fork_and_exec_are_told)
 	EXPECT_EQ(NOTE_FORK | NOTE_EXEC, self->ev[0].fflags);
 	child_ends(&c);
 	EXPECT_EQ(33, child_reap(&c));
+}
+
+TEST_F(proc, exec_by_another_thread_is_no_exit)
+{
+	struct child c;
+	int i;
+
+	ASSERT_TRUE(child_start(&c));
+	ASSERT_EQ(0, watch(self->kq, c.pid, NOTE_EXEC | NOTE_EXIT | NOTE_REAP));
+	for (i = 0; i < 20; i++) {
+		ASSERT_TRUE(child_does(&c, 'e'));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 16));
+		ASSERT_EQ(NOTE_EXEC, self->ev[0].fflags);
+		ASSERT_EQ(EV_CLEAR, self->ev[0].flags);
+	}
+	child_ends(&c);
+	EXPECT_EQ(33, child_reap(&c));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EQ(NOTE_EXIT | NOTE_REAP, self->ev[0].fflags);
+	EXPECT_EQ(STATUS(33), self->ev[0].data);
+}
+
+struct adder {
+	int kq;
+	pid_t pid;
+	atomic_bool stop;
+	atomic_int added;
+};
+
+static void *adder_main(void *arg)
+{
+	struct adder *a = arg;
+
+	while (!a->stop) {
+		if (watch(a->kq, a->pid, NOTE_EXIT) ||
+		    change(a->kq, a->pid, EVFILT_PROC, EV_DELETE))
+			return arg;
+		a->added++;
+	}
+	return NULL;
+}
+
+/* A race: the process is registered while another of its threads executes. */
+TEST_F(proc, is_not_taken_for_a_zombie_while_another_thread_executes)
+{
+	struct adder a = { .kq = self->kq };
+	pthread_t thread;
+	struct child c;
+	void *bad;
+	int i;
+
+	ASSERT_TRUE(child_start(&c));
+	a.pid = c.pid;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, adder_main, &a));
+	for (i = 0; i < 100; i++) {
+		ASSERT_TRUE(child_does(&c, 'e'));
+	}
+	a.stop = true;
+	pthread_join(thread, &bad);
+	EXPECT_EQ(NULL, bad);
+	EXPECT_LT(0, a.added);
+	EXPECT_EQ(0, pending(self->kq));
+	child_ends(&c);
+	EXPECT_EQ(33, child_reap(&c));
+}
+
+/* What one of two threads finds out of a process that exits, and is reaped. */
+struct late {
+	pthread_barrier_t *start;
+	int kq;
+	pid_t pid;
+	int result;
+};
+
+static void *late_main(void *arg)
+{
+	struct late *l = arg;
+
+	pthread_barrier_wait(l->start);
+	l->result = watch(l->kq, l->pid, NOTE_EXIT | NOTE_REAP);
+	return NULL;
+}
+
+/* A race: two kqueues come to watch a process that is being reaped. */
+TEST_F(proc, that_was_registered_is_told_of_though_it_is_reaped_just_then)
+{
+	unsigned int told;
+	pthread_barrier_t start;
+	pthread_t thread[2];
+	struct late late[2];
+	int i, j, k, status;
+	siginfo_t info;
+	pid_t pid;
+
+	pthread_barrier_init(&start, NULL, 3);
+	for (i = 0; i < 300; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(1);
+		if (i & 1)
+			ASSERT_EQ(0, waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+		for (j = 0; j < 2; j++) {
+			late[j] = (struct late){ &start, kqueue(), pid, 0 };
+			ASSERT_LE(0, late[j].kq);
+			ASSERT_EQ(0, pthread_create(&thread[j], NULL, late_main,
+						    &late[j]));
+		}
+		pthread_barrier_wait(&start);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		for (j = 0; j < 2; j++) {
+			pthread_join(thread[j], NULL);
+			/* In one event or in two. */
+			for (k = 0, told = 0; !late[j].result && !(told & NOTE_REAP);
+			     k++) {
+				ASSERT_GT(2, k);
+				ASSERT_EQ(1, wait_events(late[j].kq, self->ev, 16));
+				told |= self->ev[0].fflags;
+			}
+			if (late[j].result) {
+				ASSERT_EQ(-ESRCH, late[j].result);
+			} else {
+				ASSERT_EQ(NOTE_EXIT | NOTE_REAP, told);
+			}
+			close(late[j].kq);
+		}
+	}
+}
+
+TEST_F(proc, reaped_is_told_of_a_zombie_too)
+{
+	siginfo_t info;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(4);
+	ASSERT_EQ(0, waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+	ASSERT_EQ(0, watch(self->kq, pid, NOTE_EXIT | NOTE_REAP));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EQ(NOTE_EXIT, self->ev[0].fflags);
+	EXPECT_EQ(STATUS(4), self->ev[0].data);
+	EXPECT_EQ(4, reap(pid));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EQ(NOTE_REAP, self->ev[0].fflags);
+}
+
+TEST_F(proc, exit_that_is_asked_for_afterwards_is_told)
+{
+	siginfo_t info;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(4);
+	ASSERT_EQ(0, watch(self->kq, pid, NOTE_FORK | NOTE_REAP));
+	ASSERT_EQ(0, waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, watch(self->kq, pid, NOTE_EXIT | NOTE_REAP));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EQ(NOTE_EXIT, self->ev[0].fflags);
+	EXPECT_EQ(STATUS(4), self->ev[0].data);
+	ASSERT_EQ(0, watch(self->kq, pid, NOTE_EXIT | NOTE_REAP));
+	EXPECT_EQ(0, pending(self->kq)) TH_LOG("it is told once");
+	EXPECT_EQ(4, reap(pid));
+	EXPECT_EQ(1, pending(self->kq));
 }
 
 TEST_F(proc, what_is_not_asked_for_is_not_told_but_its_end_is)
@@ -529,6 +730,56 @@ TEST_F(proc, macos_tells_the_status_if_asked_for)
  * NOTE_TRACK
  */
 
+static int copy_set_uid(void)
+{
+	char buf[65536];
+	int from, to, ret = -1;
+	ssize_t n;
+
+	from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	to = open(SET_UID, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	if (from < 0 || to < 0)
+		return -errno;
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		if (write(to, buf, n) != n)
+			break;
+	if (!n)
+		ret = fchmod(to, 04755);
+	close(from);
+	close(to);
+	return ret;
+}
+
+static void become(uid_t uid)
+{
+	CHILD_CHECK(!setresgid(uid, uid, uid));
+	CHILD_CHECK(!setresuid(uid, uid, uid));
+	prctl(PR_SET_DUMPABLE, 1);
+}
+
+/* alice follows what becomes root's. */
+static void track_a_set_uid_program(void *arg)
+{
+	struct kevent ev;
+	struct child c;
+	int kq;
+
+	(void)arg;
+	become(ALICE);
+	CHILD_CHECK(child_start(&c));
+	kq = kqueue();
+	CHILD_CHECK(!watch(kq, c.pid, NOTE_TRACK | NOTE_EXIT));
+	CHILD_CHECK(child_does(&c, 's'));
+	CHILD_CHECK(child_does(&c, 'f'));
+	CHILD_CHECK(poll_events(kq, &ev, 1) == 1);
+	CHILD_CHECK(ev.ident == (uintptr_t)c.pid && ev.fflags == NOTE_TRACKERR);
+	CHILD_CHECK(!pending(kq));
+	child_ends(&c);
+	CHILD_CHECK(child_reap(&c) == 33);
+	/* That one was registered before. */
+	CHILD_CHECK(pending(kq) == 1);
+}
+
 TEST_F(proc, track_follows_a_child_with_its_parent_and_its_status)
 {
 	struct child c;
@@ -593,14 +844,31 @@ TEST_F(proc, track_does_not_follow_threads)
 TEST_F(proc, track_that_is_deleted_leaves_children_tracked)
 {
 	struct child c;
+	pid_t child;
 
 	ASSERT_TRUE(child_start(&c));
-	ASSERT_EQ(0, watch(self->kq, c.pid, NOTE_TRACK));
+	ASSERT_EQ(0, watch(self->kq, c.pid, NOTE_TRACK | NOTE_EXIT));
+	ASSERT_TRUE(child_does(&c, 'p'));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EQ(NOTE_CHILD, self->ev[0].fflags);
+	child = self->ev[0].ident;
 	ASSERT_EQ(0, change(self->kq, c.pid, EVFILT_PROC, EV_DELETE));
+	/* Children that are to come are not. */
 	ASSERT_TRUE(child_does(&c, 'f'));
 	EXPECT_EQ(0, pending(self->kq));
+	kill(child, SIGKILL);
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 16));
+	EXPECT_EQ(child, self->ev[0].ident);
+	EXPECT_EQ(SIGKILL, self->ev[0].data);
 	child_ends(&c);
 	EXPECT_EQ(33, child_reap(&c));
+}
+
+TEST_F(proc, trackerr_is_told_of_a_program_that_the_watcher_may_not_watch)
+{
+	ASSERT_EQ(0, copy_set_uid());
+	EXPECT_EQ(0, in_child(track_a_set_uid_program, NULL));
+	unlink(SET_UID);
 }
 
 TEST_F(proc, trackerr_is_told_where_there_is_no_memory)
@@ -842,6 +1110,11 @@ TEST_F(proc, track_follows_what_threads_fork_at_once)
 	ASSERT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(0, follow(self->kq, &tree, 400 + 1));
 	EXPECT_EQ(0, reap(root));
+	for (i = 0; i < tree.count; i++) {
+		ASSERT_EQ(tree.seen[i].pid != root, tree.seen[i].born);
+		ASSERT_EQ(tree.seen[i].pid == root ? 0 : root,
+			  tree.seen[i].parent);
+	}
 }
 
 /* A race: the kqueue goes while what it watches forks and exits. */
@@ -939,13 +1212,6 @@ TEST_F(proc, track_is_not_confused_by_a_pid_that_is_used_again)
 /*
  * Who may watch whom. The child that is watched is another one's.
  */
-
-static void become(uid_t uid)
-{
-	CHILD_CHECK(!setresgid(uid, uid, uid));
-	CHILD_CHECK(!setresuid(uid, uid, uid));
-	prctl(PR_SET_DUMPABLE, 1);
-}
 
 struct attempt {
 	uid_t uid;
@@ -1212,6 +1478,91 @@ TEST_F(proc, of_a_namespace_within_are_tracked_by_the_numbers_outside)
 	EXPECT_EQ(2, children);
 	EXPECT_NE(child[0], child[1]);
 	EXPECT_EQ(0, reap(outer));
+}
+
+/* Asks for a certain pid outside of the new namespace's. */
+static void fork_as_seen_outside(void *arg)
+{
+	pid_t pid = *(pid_t *)arg, tids[] = { 2, pid };
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)tids,
+		.set_tid_size = 2,
+	};
+	pid_t child;
+
+	/* In a namespace where the number that is asked for is nobody's. */
+	child = syscall(SYS_clone3, &args, sizeof(args));
+	if (!child)
+		_exit(2);
+	CHILD_CHECK(child == 2);
+	CHILD_CHECK(reap(child) == 2);
+}
+
+static void unshare_and_fork_as(void *arg)
+{
+	CHILD_CHECK(!unshare(CLONE_NEWPID));
+	CHILD_CHECK(!in_child(fork_as_seen_outside, arg));
+}
+
+TEST_F(proc, of_a_namespace_within_are_not_confused_by_a_pid_used_again)
+{
+	int i, n, old = 0, born = 0, died = 0;
+	pid_t pid;
+
+	/* Beyond the numbers that the new namespace has. */
+	pid = fork_as(30001);
+	if (!pid)
+		_exit(1);
+	ASSERT_EQ(30001, pid);
+	ASSERT_EQ(0, change_all(self->kq, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0,
+				(void *)1));
+	EXPECT_EQ(1, reap(pid));
+	ASSERT_EQ(0, change_all(self->kq, getpid(), EVFILT_PROC, EV_ADD,
+				NOTE_TRACK | NOTE_EXIT, 0, (void *)2));
+	EXPECT_EQ(0, in_child(unshare_and_fork_as, &pid));
+	while ((n = poll_events(self->kq, self->ev, 16)) > 0) {
+		for (i = 0; i < n; i++) {
+			if (self->ev[i].ident != (uintptr_t)pid)
+				continue;
+			if (self->ev[i].udata == (void *)1) {
+				EXPECT_EQ(NOTE_EXIT, self->ev[i].fflags);
+				EXPECT_EQ(STATUS(1), self->ev[i].data);
+				old++;
+			} else if (self->ev[i].fflags & NOTE_CHILD) {
+				born++;
+			} else {
+				EXPECT_EQ(STATUS(2), self->ev[i].data);
+				died++;
+			}
+		}
+	}
+	EXPECT_EQ(1, old);
+	EXPECT_EQ(1, born);
+	EXPECT_EQ(1, died);
+}
+
+/* There may be many of one number whose end was not read. */
+TEST_F(proc, of_a_pid_used_again_and_again_each_exit_is_told)
+{
+	int i, n, seen = 0;
+	pid_t pid = 30002;
+
+	for (i = 0; i < 100; i++) {
+		if (!fork_as(pid))
+			_exit(i & 0x7f);
+		ASSERT_EQ(0, change_all(self->kq, pid, EVFILT_PROC,
+					EV_ADD | (i % 2 ? EV_DISPATCH : 0),
+					NOTE_EXIT, 0, (void *)(long)i));
+		ASSERT_EQ(i & 0x7f, reap(pid));
+	}
+	while ((n = poll_events(self->kq, self->ev, 16)) > 0) {
+		for (i = 0; i < n; i++, seen++) {
+			EXPECT_EQ((void *)(long)seen, self->ev[i].udata);
+			EXPECT_EQ(STATUS(seen & 0x7f), self->ev[i].data);
+		}
+	}
+	EXPECT_EQ(100, seen);
 }
 
 /*

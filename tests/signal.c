@@ -448,6 +448,7 @@ struct sender {
 	pid_t pid;
 	int sig;
 	int count;
+	atomic_bool stop;
 };
 
 static void *sender_main(void *arg)
@@ -455,7 +456,7 @@ static void *sender_main(void *arg)
 	struct sender *s = arg;
 	int i;
 
-	for (i = 0; i < s->count; i++)
+	for (i = 0; i < s->count && !s->stop; i++)
 		kill(s->pid, s->sig);
 	return NULL;
 }
@@ -517,10 +518,60 @@ TEST_F(many, all_are_counted_while_another_thread_reads)
 	EXPECT_EQ(0, pending(self->kq));
 }
 
+/* As many as 1024 knotes are on one process's signals, or on what it does. */
+TEST_F(signals, beyond_1024_on_one_process_are_refused)
+{
+	long i;
+
+	dispose(SIG, SIG_IGN, 0);
+	for (i = 0; i < 1024; i++) {
+		ASSERT_EQ(0, change_all(self->kq, SIG, EVFILT_SIGNAL,
+					EV_ADD | EV_UDATA_SPECIFIC, 0, 0, (void *)i));
+	}
+	EXPECT_EQ(-ENOMEM, watch(self->kq, SIG));
+	kill(getpid(), SIG);
+	for (i = 0; i < 1024 / 8; i++) {
+		ASSERT_EQ(8, poll_events(self->kq, self->ev, 8));
+	}
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, change_all(self->kq, SIG, EVFILT_SIGNAL,
+				EV_DELETE | EV_UDATA_SPECIFIC, 0, 0, (void *)7));
+	EXPECT_EQ(0, watch(self->kq, SIG));
+}
+
+static int share_files(void *arg)
+{
+	dispose(SIG, SIG_IGN, 0);
+	if (watch(*(int *)arg, SIG))
+		return 1;
+	kill(getpid(), SIG);
+	return 0;
+}
+
+TEST_F(signals, are_this_processs_where_another_that_shared_its_files_is_gone)
+{
+	static char stack[65536];
+	pid_t pid;
+
+	pid = clone(share_files, stack + sizeof(stack), CLONE_FILES | SIGCHLD,
+		    &self->kq);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, reap(pid));
+	dispose(SIG, SIG_IGN, 0);
+	ASSERT_EQ(0, watch(self->kq, SIG));
+	/* That of the other one is not lost. */
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(1, self->ev[0].data);
+	kill(getpid(), SIG);
+	kill(getpid(), SIG);
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(2, self->ev[0].data);
+}
+
 /* A race: the knote comes and goes while signals come. */
 TEST_F(signals, come_while_the_watch_is_added_and_deleted)
 {
-	struct sender s = { .pid = getpid(), .sig = SIG, .count = SENT };
+	struct sender s = { .pid = getpid(), .sig = SIG, .count = INT_MAX };
 	pthread_t thread;
 	int i;
 
@@ -532,6 +583,7 @@ TEST_F(signals, come_while_the_watch_is_added_and_deleted)
 		ASSERT_EQ(0, change(self->kq, SIG, EVFILT_SIGNAL, EV_DELETE));
 		ASSERT_EQ(0, pending(self->kq));
 	}
+	s.stop = true;
 	pthread_join(thread, NULL);
 	ASSERT_EQ(0, watch(self->kq, SIG));
 	kill(getpid(), SIG);

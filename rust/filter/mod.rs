@@ -108,8 +108,8 @@ pub(crate) trait Filter: 'static {
         false
     }
 
-    /// Whether the knote's ident means another object by now, and what it watches is past. It is
-    /// not found by its ident then, though it may still have an event to deliver. Any context but
+    /// Whether the knote's ident means another object by now, and what it watches is past. It leaves
+    /// its key to another one then, though it may still have an event to deliver. Any context but
     /// interrupts.
     fn is_stale(_kn: &Knote, _hook: &Self::Hook) -> bool {
         false
@@ -338,6 +338,16 @@ impl Knote {
 }
 
 impl Knote {
+    /// kn_hook, as filter `F` has it.
+    ///
+    /// # Safety
+    ///
+    /// The knote is one of `F`, or of a filter with the same `Hook`.
+    pub(crate) unsafe fn hook_of<F: Filter>(&self) -> &F::Hook {
+        // SAFETY: By this function's requirements.
+        unsafe { self.hook().get::<F>() }
+    }
+
     /// A knote of filter `F` that `attach` hooks to its object, in place of [`Filter::attach`]. What
     /// `attach` says; `ENOMEM`. Any context that `flags` suits.
     pub(crate) fn attached<F: Filter>(
@@ -348,7 +358,7 @@ impl Knote {
     ) -> Result<ListArc<Knote>> {
         let kn = Knote::new(kq, Filterops::of::<F>(), None, kev, flags)?;
         // SAFETY: It was just made with these operators.
-        attach(&kn, unsafe { kn.hook().get::<F>() })?;
+        attach(&kn, unsafe { kn.hook_of::<F>() })?;
         Ok(kn)
     }
 }

@@ -16,9 +16,9 @@ use crate::{
     probe::{Armed, Kind},
     process::{self, Of, Process},
     uapi::*,
-    wrap::pid::{self, Pid},
+    wrap::pid::{self, Access, Pid},
 };
-use core::{marker::PhantomData, ptr};
+use core::marker::PhantomData;
 use kernel::{
     alloc::{
         flags::{GFP_ATOMIC, GFP_KERNEL, GFP_KERNEL_ACCOUNT, __GFP_NOWARN},
@@ -56,7 +56,7 @@ trait Named: 'static {
     fn pid(kn: &Knote) -> Result<ARef<Pid>>;
 
     /// As [`Filter::is_stale`].
-    fn is_stale(_kn: &Knote, _pid: &Pid) -> bool {
+    fn is_stale(_kn: &Knote, _watch: &Watch) -> bool {
         false
     }
 }
@@ -71,8 +71,8 @@ impl Named for ByPid {
             .ok_or(ESRCH)
     }
 
-    fn is_stale(kn: &Knote, pid: &Pid) -> bool {
-        Pid::find(kn.ident()).is_some_and(|now| now.addr() != pid.addr())
+    fn is_stale(kn: &Knote, watch: &Watch) -> bool {
+        watch.process.pid().is_number(kn.ident(), &watch.ns) == Some(false)
     }
 }
 
@@ -98,6 +98,15 @@ struct Watch {
     process: Arc<Process>,
     /// In which pids are told.
     ns: ARef<PidNamespace>,
+    /// Why it may be.
+    access: Access,
+    armed: Armed,
+}
+
+/// What of a [`Watch`] is given.
+struct How {
+    ns: ARef<PidNamespace>,
+    access: Access,
     armed: Armed,
 }
 
@@ -116,6 +125,10 @@ struct HookState {
     parent: Atomic<u32>,
     exited: Atomic<bool>,
     reaped: Atomic<bool>,
+    /// `NOTE_EXIT` is or was pending: it was asked for.
+    exit_told: Atomic<bool>,
+    /// The last event was taken to be delivered.
+    ended: Atomic<bool>,
 }
 
 impl Default for HookState {
@@ -124,6 +137,8 @@ impl Default for HookState {
             parent: Atomic::new(0),
             exited: Atomic::new(false),
             reaped: Atomic::new(false),
+            exit_told: Atomic::new(false),
+            ended: Atomic::new(false),
         }
     }
 }
@@ -131,47 +146,53 @@ impl Default for HookState {
 impl Hook {
     /// Hooks the knote to the process of `pid`. `ESRCH` where it has been reaped; `ENOMEM`. Any
     /// context that `flags` suits, but interrupts.
-    fn watch(
-        &self,
-        kn: &Knote,
-        pid: ARef<Pid>,
-        ns: ARef<PidNamespace>,
-        armed: Armed,
-        flags: Flags,
-    ) -> Result {
+    fn watch(&self, kn: &Knote, pid: ARef<Pid>, how: How, flags: Flags) -> Result {
         let room = KBox::new_uninit(flags)?;
-        // SAFETY: The hook is part of the knote, and `detach` is called before that goes, or
-        // what follows takes it off.
+        // SAFETY: The hook is part of the knote, and `detach` is called before that goes, or what
+        // follows takes it off. The filter is one of this file.
         let process = unsafe { Process::add(pid, Of::Itself, &self.entry, kn, flags) }?;
-        if process.status().is_none() && !process.pid().is_process() {
-            // It was reaped just now, and its status with it.
+        // What is reaped has a status, if there was somebody to see it.
+        if process.is_reaped() && process.status().is_none() {
             // SAFETY: It was put there just now.
             unsafe { process.remove(Of::Itself, &self.entry) };
             return Err(ESRCH);
         }
-        self.watch
-            .populate(room.write(Watch { process, ns, armed }));
+        self.watch.populate(room.write(Watch {
+            process,
+            ns: how.ns,
+            access: how.access,
+            armed: how.armed,
+        }));
         Ok(())
     }
 
-    /// The hook that has `entry`.
-    ///
-    /// # Safety
-    ///
-    /// It is the `entry` of a hook.
-    unsafe fn of(entry: &KnlistEntry) -> &Self {
-        // SAFETY: By this function's requirements.
-        unsafe { &*kernel::container_of!(ptr::from_ref(entry), Self, entry) }
+    /// The process has exited: notes that, if it is asked for and was not noted before. Under the
+    /// queue lock.
+    fn note_exit(&self, st: &mut KnoteState) {
+        let state = &self.state;
+        if st.sfflags & NOTE_EXIT != 0
+            && state.exited.load(Relaxed)
+            && !state.exit_told.load(Relaxed)
+        {
+            state.exit_told.store(true, Relaxed);
+            st.fflags |= NOTE_EXIT | st.sfflags & NOTE_EXITSTATUS;
+        }
     }
 
-    /// Makes a knote on `child` as `kn`, which has this hook, is one on its parent. `ENOMEM`; `EBADF`
-    /// where the kqueue is closed. May not sleep.
+    /// Makes a knote on `child` as `kn`, which has this hook, is one on its parent. `ENOMEM`; `EACCES`
+    /// where the child may not be watched; `EBADF` where the kqueue is closed. May not sleep.
     fn track(&self, kn: &Knote, child: &Pid) -> Result {
         // Charged to who forks: it is that task's allocation.
         let memory = GFP_ATOMIC | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL) | __GFP_NOWARN;
-        let Watch { process, ns, armed } = &**self.watch.as_ref().ok_or(ESRCH)?;
-        let parent = process.pid().number(ns).ok_or(ESRCH)?;
-        let number = child.number(ns).ok_or(ESRCH)?;
+        // Else it is being added.
+        let Some(watch) = self.watch.as_ref() else {
+            return Ok(());
+        };
+        if !watch.access.extends_to(child) {
+            return Err(EACCES);
+        }
+        let parent = watch.process.pid().number(&watch.ns).ok_or(ESRCH)?;
+        let number = child.number(&watch.ns).ok_or(ESRCH)?;
         let kev = kn.with_state(|st| Kevent {
             ident: number as usize,
             filter: EVFILT_PROC,
@@ -179,11 +200,16 @@ impl Hook {
             data: st.sdata,
             ..kn.event(st)
         });
+        let how = How {
+            ns: watch.ns.clone(),
+            access: watch.access,
+            armed: watch.armed.clone(),
+        };
         kn.kqueue().spawn::<Proc<ByPid>>(
             &kev,
             process::hint(NOTE_CHILD, parent),
             memory,
-            |kn, hook| hook.watch(kn, child.into(), ns.clone(), armed.clone(), memory),
+            |kn, hook| hook.watch(kn, child.into(), how, memory),
         )
     }
 
@@ -191,10 +217,12 @@ impl Hook {
         Some(&self.watch.as_ref()?.process)
     }
 
-    /// Whether there is nothing more to come. Under the queue lock.
+    /// Whether what is to come next is the last. Under the queue lock.
     fn is_over(&self, st: &KnoteState) -> bool {
         let state = &self.state;
-        if st.sfflags & NOTE_REAP != 0 {
+        if state.ended.load(Relaxed) {
+            false
+        } else if st.sfflags & NOTE_REAP != 0 {
             state.reaped.load(Relaxed)
         } else {
             state.exited.load(Relaxed)
@@ -210,15 +238,25 @@ impl<N: Named> Filter for Proc<N> {
 
     fn attach(kn: &Knote, hook: &Hook) -> Result<bool> {
         let pid = N::pid(kn)?;
-        if !pid.may_watch() {
-            return Err(EACCES);
-        }
-        let ns = pid::current_ns().ok_or(ESRCH)?;
-        let armed = Armed::new(Kind::Execs)?;
-        hook.watch(kn, pid, ns, armed, GFP_KERNEL_ACCOUNT)?;
-        let exited = hook.process().is_some_and(|it| it.status().is_some());
-        // A zombie: nobody tells that any more.
-        Ok(exited && kn.with_state(|st| Self::note(kn, hook, st, process::EXITED)))
+        let how = How {
+            access: pid.may_watch().ok_or(EACCES)?,
+            ns: pid::current_ns().ok_or(ESRCH)?,
+            armed: Armed::new(Kind::Execs)?,
+        };
+        hook.watch(kn, pid, how, GFP_KERNEL_ACCOUNT)?;
+        let process = hook.process().ok_or(ESRCH)?;
+        // What has happened before nobody tells any more. In this order: what is reaped has exited.
+        let reaped = process.is_reaped();
+        Ok(kn.with_state(|st| {
+            let mut active = false;
+            if process.status().is_some() {
+                active |= Self::note(kn, hook, st, process::EXITED);
+            }
+            if reaped {
+                active |= Self::note(kn, hook, st, process::REAPED);
+            }
+            active
+        }))
     }
 
     fn detach(_kn: &Knote, hook: &Hook) {
@@ -238,9 +276,7 @@ impl<N: Named> Filter for Proc<N> {
                     return false;
                 }
                 hook.state.exited.store(true, Relaxed);
-                if asked != 0 {
-                    st.fflags |= NOTE_EXIT | st.sfflags & NOTE_EXITSTATUS;
-                }
+                hook.note_exit(st);
                 return asked != 0 || hook.is_over(st);
             }
             NOTE_REAP => {
@@ -265,8 +301,25 @@ impl<N: Named> Filter for Proc<N> {
     }
 
     fn is_stale(kn: &Knote, hook: &Hook) -> bool {
-        hook.process()
-            .is_some_and(|process| N::is_stale(kn, process.pid()))
+        hook.watch
+            .as_ref()
+            .is_some_and(|watch| N::is_stale(kn, watch))
+    }
+
+    fn prepare(_kn: &Knote, hook: &Hook, kev: &Kevent) -> Result {
+        // Its last event is on its way to the program.
+        if kev.flags & EV_ADD != 0 && hook.state.ended.load(Relaxed) {
+            return Err(ESRCH);
+        }
+        Ok(())
+    }
+
+    fn touch(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+        if kev.flags & EV_ADD != 0 {
+            st.sfflags = kev.fflags;
+            st.sdata = kev.data;
+            hook.note_exit(st);
+        }
     }
 
     fn peek(_kn: &Knote, hook: &Hook, st: &KnoteState) -> bool {
@@ -296,14 +349,18 @@ impl<N: Named> Filter for Proc<N> {
             kev.data = status.unwrap_or(0).into();
         }
         if over {
+            hook.state.ended.store(true, Relaxed);
             kev.flags |= EV_EOF | EV_ONESHOT;
             st.flags |= EV_ONESHOT;
         }
         true
     }
 
-    fn unprocess(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+    fn unprocess(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
         st.fflags |= kev.fflags;
+        if kev.flags & EV_EOF != 0 {
+            hook.state.ended.store(false, Relaxed);
+        }
     }
 }
 
@@ -311,10 +368,11 @@ impl<N: Named> Filter for Proc<N> {
 /// with `NOTE_TRACK` a knote on the child. In fork(2), before the child runs; may not sleep.
 pub(crate) fn forked(parent: &Pid, child: &Pid) {
     let mut tracked = 0;
-    process::fork(parent, |kn, entry| {
+    process::fork(parent, |kn| {
         if kn.request().sfflags & NOTE_TRACK != 0 {
-            // SAFETY: What is on a process's own list is the `entry` of a hook of ours: see `watch`.
-            let hook = unsafe { Hook::of(entry) };
+            // SAFETY: What is on a process's own list are knotes of ours: see `watch`. All filters
+            // of this file have one hook.
+            let hook = unsafe { kn.hook_of::<Proc<ByPid>>() };
             tracked += 1;
             if tracked > TRACKERS || hook.track(kn, child).is_err() {
                 kn.note(process::hint(NOTE_TRACKERR, 0));

@@ -70,6 +70,14 @@ impl Filter for Signal {
         }
     }
 
+    // Who shares the file table, and is another process, may register the same signal: it is this
+    // process's as long as that is there.
+    fn is_stale(_kn: &Knote, hook: &Hook) -> bool {
+        hook.process.as_ref().is_some_and(|process| {
+            process.pid().addr() != Pid::current().addr() && process.is_reaped()
+        })
+    }
+
     /// The hint is the signal's number.
     fn note(kn: &Knote, _hook: &Hook, st: &mut KnoteState, hint: u64) -> bool {
         let ours = kn.ident() as u64 == hint;

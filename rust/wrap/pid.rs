@@ -110,10 +110,25 @@ impl Pid {
         }
     }
 
-    /// Whether the current task may know what the process does. Process context.
-    pub(crate) fn may_watch(&self) -> bool {
-        // SAFETY: It is alive.
-        unsafe { bindings::kq_pid_may_watch(self.as_ptr()) }
+    /// Whether the current task may know what the process does: `None`, or what goes for its
+    /// children. Process context.
+    pub(crate) fn may_watch(&self) -> Option<Access> {
+        let mut ids = bindings::kq_pid_ids::default();
+        // SAFETY: It is alive; `ids` is a local.
+        match unsafe { bindings::kq_pid_may_watch(self.as_ptr(), &mut ids) } {
+            bindings::KQ_PID_ALLOWED_BY_IDS => Some(Access(Some(ids))),
+            bindings::KQ_PID_ALLOWED => Some(Access(None)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the process that has the number `nr` in `ns`; `None` where that is no process's.
+    /// Any context.
+    pub(crate) fn is_number(&self, nr: usize, ns: &PidNamespace) -> Option<bool> {
+        let nr = c_uint::try_from(nr).ok()?;
+        // SAFETY: The namespace is alive. What is returned is compared.
+        let found = unsafe { bindings::kq_pid_lookup(nr, ns.as_ptr()) };
+        (!found.is_null()).then(|| ptr::eq(found.cast(), self.as_ptr()))
     }
 
     /// Its number in `ns`; `None` where it cannot be seen. Any context.
@@ -121,6 +136,21 @@ impl Pid {
         // SAFETY: Both are alive.
         let nr = unsafe { bindings::pid_nr_ns(self.as_ptr(), ns.as_ptr()) };
         u32::try_from(nr).ok().filter(|nr| *nr != 0)
+    }
+}
+
+/// Why a process may be watched.
+#[derive(Clone, Copy)]
+pub(crate) struct Access(Option<bindings::kq_pid_ids>);
+
+impl Access {
+    /// Whether another process may be watched for the same reason. Any context.
+    pub(crate) fn extends_to(&self, pid: &Pid) -> bool {
+        match &self.0 {
+            // SAFETY: The pid is alive.
+            Some(ids) => unsafe { bindings::kq_pid_has_ids(pid.as_ptr(), ids) },
+            None => true,
+        }
     }
 }
 
