@@ -141,8 +141,8 @@ impl Knote {
     pub(crate) const SIZE: usize = size_of::<Self>() + size_of::<usize>();
 
     /// A knote in flux, in no index, hooked to nothing. `ENOMEM`, also where the user has too many
-    /// already. Any
-    /// context that `flags` suits.
+    /// already. Any context
+    /// that `flags` suits.
     pub(crate) fn new(
         kq: &Arc<Kqueue>,
         ops: &'static Filterops,

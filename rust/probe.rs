@@ -4,8 +4,9 @@
 //!
 //! A descriptor leaves a table in many ways, and all end in `filp_flush(file, files_struct)`; see
 //! `helpers.c` for the functions that are probed. Signals and execs are tracepoints; see
-//! `helpers_process.c`. The probes are armed while something needs them, and for [`LINGER`] after: arming patches code and waits for grace periods, which a program that
-//! makes kqueues in a loop is to pay for once.
+//! `helpers_process.c`. The probes are armed while something needs them, and for [`LINGER`] after:
+//! arming patches code and waits for grace periods, which a program that makes kqueues in a loop is
+//! to pay for once.
 
 use crate::{
     bindings, device, filetable,
