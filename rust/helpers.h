@@ -20,6 +20,7 @@
 #include "helpers_process.h"
 
 #include "../include/uapi/linux/kqueue.h"
+#include "helpers_fsnotify.h"
 
 enum {
 	KQ_POLLIN = (__force int)EPOLLIN,

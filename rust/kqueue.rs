@@ -28,6 +28,7 @@ mod queue;
 mod register;
 mod scan;
 mod uapi;
+mod watched;
 mod wrap;
 
 module! {
@@ -39,12 +40,14 @@ module! {
 }
 
 /// The loaded module. The fields are dropped in order: first nobody comes in any more, which, as
-/// an open file keeps the module, means that there is no kqueue; then the probes go.
+/// an open file keeps the module, means that there is no kqueue; then the probes go, and what
+/// watched files.
 #[pin_data]
 struct KqueueModule {
     #[pin]
     _device: device::Device,
     _probes: Probes,
+    _marks: Marks,
 }
 
 impl kernel::InPlaceModule for KqueueModule {
@@ -56,10 +59,29 @@ impl kernel::InPlaceModule for KqueueModule {
             index::init();
         }
         try_pin_init!(Self {
+            _marks: Marks::new()?,
             // Before the device: a program may come as soon as that is there.
             _probes: Probes::new()?,
             _device <- device::Device::register(),
         })
+    }
+}
+
+/// What happens to files can be watched.
+struct Marks(());
+
+impl Marks {
+    fn new() -> Result<Self> {
+        // SAFETY: The module's initialisation runs once; nothing of `watched` was used before.
+        unsafe { watched::init() }?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        // SAFETY: There are no kqueues, and no works of tasks, any more.
+        unsafe { watched::exit() };
     }
 }
 

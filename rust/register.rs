@@ -42,6 +42,7 @@ impl Kqueue {
             Source::Missing => return Err(errno(bindings::EOPNOTSUPP)),
             Source::Ident(_) => None,
             Source::Descriptor(_) => Some(files::fget(kev.ident)?),
+            Source::Path(_) => Some(files::fget_raw(kev.ident)?),
         };
 
         let _change = self.change_lock().lock();
@@ -76,7 +77,9 @@ impl Kqueue {
                 None => {
                     let ops = match source {
                         Source::Ident(ops) => ops,
-                        Source::Descriptor(kqfilter) => kqfilter(file.as_deref().ok_or(EBADF)?)?,
+                        Source::Descriptor(kqfilter) | Source::Path(kqfilter) => {
+                            kqfilter(file.as_deref().ok_or(EBADF)?)?
+                        }
                         Source::Reserved | Source::Missing => return Err(EINVAL),
                     };
                     if !self.add(ops, file.clone(), &kev)? {

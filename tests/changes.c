@@ -672,7 +672,7 @@ TEST_F(changes, reserved_filters_cannot_be_added)
 TEST_F(changes, filters_not_built_yet_are_eopnotsupp)
 {
 	static const int filter[] = {
-		EVFILT_VNODE, EVFILT_FS,
+		EVFILT_FS,
 	};
 	size_t i;
 

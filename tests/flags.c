@@ -302,6 +302,21 @@ static bool dev_null(struct object *o)
 	return use(o, fd, dup(fd));
 }
 
+/* A file that has no name any more, opened twice. */
+static bool file(struct object *o)
+{
+	char path[] = "/tmp/kqueue-flags-XXXXXX";
+	int fd = mkstemp(path);
+	int appender = open(path, O_WRONLY | O_APPEND);
+
+	return !unlink(path) && use(o, fd, appender);
+}
+
+static bool file_is_appended_to(struct object *o)
+{
+	return write(o->fd[1], "xyz", 3) == 3;
+}
+
 static bool kqueue_with_user_event(struct object *o)
 {
 	int kq = kqueue();
@@ -624,6 +639,12 @@ FIXTURE_VARIANT_ADD(flags, empty_socket) {
 	.filter = EVFILT_EMPTY, .setup = unix_socket_with_unread,
 	.fire = peer_reads, .rest = writes_to_peer,
 	.meaningless = 0xffffffff, .bad = bad_descriptor, .wrong = an_eventfd,
+};
+
+FIXTURE_VARIANT_ADD(flags, vnode) {
+	.filter = EVFILT_VNODE, .fflags = NOTE_WRITE, .setup = file,
+	.fire = file_is_appended_to,
+	.meaningless = 0xfffff000, .bad = bad_descriptor, .wrong = an_eventfd,
 };
 
 FIXTURE_VARIANT_ADD(flags, user) {

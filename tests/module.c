@@ -66,11 +66,14 @@ FIXTURE_TEARDOWN(module)
 /* Something of everything, so that something of everything could be left. */
 static int use(int kq)
 {
-	int i, n, ret = 0, fds[2], sv[2], event = eventfd(1, 0);
+	int i, n, ret = 0, fds[2], sv[2], event = eventfd(1, 0), file, dir;
+	char path[] = "/tmp/kqueue-module-XXXXXX";
 	struct kevent ev[8];
 	pid_t pid;
 
-	if (pipe(fds) || unix_pair(sv))
+	file = mkstemp(path);
+	dir = open("/tmp", O_RDONLY | O_CLOEXEC);
+	if (pipe(fds) || unix_pair(sv) || file < 0 || dir < 0)
 		return -errno;
 	for (i = 0; i < 1000 && !ret; i++)
 		ret = change(kq, i, EVFILT_USER, EV_ADD | EV_CLEAR);
@@ -82,6 +85,13 @@ static int use(int kq)
 		ret = change(kq, sv[0], EVFILT_EMPTY, EV_ADD | EV_ONESHOT);
 	if (!ret)
 		ret = change(kq, event, EVFILT_READ, EV_ADD | EV_DISPATCH);
+	if (!ret)
+		ret = change_all(kq, file, EVFILT_VNODE, EV_ADD | EV_CLEAR,
+				 NOTE_DELETE | NOTE_REVOKE, 0, NULL);
+	if (!ret)
+		ret = change_all(kq, dir, EVFILT_VNODE, EV_ADD, NOTE_DELETE, 0,
+				 NULL);
+	unlink(path);
 	if (!ret)
 		ret = trigger(kq, 500);
 	if (!ret && (write(fds[1], "x", 1) != 1 || write(sv[1], "x", 1) != 1))
@@ -97,7 +107,9 @@ static int use(int kq)
 	close(sv[0]);
 	close(sv[1]);
 	close(event);
-	return n == 5 ? ret : n < 0 ? n : -ENOMSG;
+	close(file);
+	close(dir);
+	return n == 6 ? ret : n < 0 ? n : -ENOMSG;
 }
 
 TEST_F(module, in_use_it_cannot_be_unloaded)

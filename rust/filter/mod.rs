@@ -25,6 +25,7 @@ pub(crate) mod proc;
 mod signal;
 mod timer;
 mod user;
+mod vnode;
 
 /// What a knote asks of its filter: the `fflags` and `data` of the latest change.
 #[derive(Clone, Copy)]
@@ -370,6 +371,8 @@ pub(crate) enum Source {
     Ident(&'static Filterops),
     /// `ident` is a descriptor; the operators depend on what is open there. kqfilter of the BSDs.
     Descriptor(fn(&File) -> Result<&'static Filterops>),
+    /// The same, of one that was opened with `O_PATH`, too.
+    Path(fn(&File) -> Result<&'static Filterops>),
     /// The number is kept free for what the BSDs have there: `EINVAL`.
     Reserved,
     /// Not in this module: `EOPNOTSUPP`.
@@ -393,7 +396,7 @@ static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
     Kfilter::new(c_str!("EVFILT_READ"), Source::Descriptor(file::read)),
     Kfilter::new(c_str!("EVFILT_WRITE"), Source::Descriptor(file::write)),
     Kfilter::new(c_str!("EVFILT_AIO"), Source::Reserved),
-    Kfilter::new(c_str!("EVFILT_VNODE"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_VNODE"), Source::Path(vnode::vnode)),
     Kfilter::new(c_str!("EVFILT_PROC"), Source::Ident(proc::OPS)),
     Kfilter::new(c_str!("EVFILT_SIGNAL"), Source::Ident(signal::OPS)),
     Kfilter::new(c_str!("EVFILT_TIMER"), Source::Ident(timer::OPS)),

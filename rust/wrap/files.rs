@@ -3,6 +3,7 @@
 //! Descriptors and the tables they are in.
 
 use crate::bindings;
+use core::ptr::NonNull;
 use kernel::{
     fs::{file::LocalFile, File},
     prelude::*,
@@ -115,6 +116,18 @@ pub(crate) fn fget(fd: usize) -> Result<ARef<File>> {
     // SAFETY: We are called from ioctl, which does not hold `fdget_pos()`; so the reference may
     // be shared with other threads.
     Ok(unsafe { LocalFile::assume_no_fdget_pos(file) })
+}
+
+/// As [`fget`], of `O_PATH` ones too.
+pub(crate) fn fget_raw(fd: usize) -> Result<ARef<File>> {
+    let fd = u32::try_from(fd).map_err(|_| EBADF)?;
+    if fd > i32::MAX as u32 {
+        return Err(EBADF);
+    }
+    // SAFETY: No requirement: it looks in the current task's table.
+    let file = NonNull::new(unsafe { bindings::fget_raw(fd) }).ok_or(EBADF)?;
+    // SAFETY: The reference is ours. As in `fget`, no `fdget_pos()` is held.
+    Ok(unsafe { ARef::from_raw(file.cast()) })
 }
 
 /// Closes descriptor `fd` of the current task. Process context, may sleep.

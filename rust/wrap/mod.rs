@@ -4,6 +4,7 @@
 
 pub(crate) mod delayed_work;
 pub(crate) mod files;
+pub(crate) mod fsnotify;
 pub(crate) mod global;
 pub(crate) mod hrtimer;
 pub(crate) mod irq_work;

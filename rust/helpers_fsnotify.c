@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Marks of fsnotify, which the kernel's bindings do not have, and what is to be
+ * known of inodes and mounts. See helpers_fsnotify.h and wrap/fsnotify.rs.
+ */
+#include <linux/delay.h>
+#include <linux/fsnotify.h>
+#include <linux/mnt_namespace.h>
+#include <linux/mount.h>
+#include <linux/nsproxy.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+/* Which namespace a mount is in. */
+#include <../fs/mount.h>
+
+#include "helpers_fsnotify.h"
+
+struct kq_mark {
+	struct fsnotify_mark	mark;
+	void			*owner;
+};
+
+static struct fsnotify_group *kq_group;
+/* Marks that are not freed yet. */
+static atomic_t kq_marks = ATOMIC_INIT(0);
+
+/* In wrap/fsnotify.rs. */
+void kq_fs_event(void *owner, const struct kq_fs_event *event);
+void kq_mark_freeing(void *owner);
+void kq_mark_freed(void *owner);
+
+static struct kq_mark *kq_mark_of(struct fsnotify_mark *mark)
+{
+	return container_of(mark, struct kq_mark, mark);
+}
+
+static void kq_tell(struct fsnotify_mark *mark, struct kq_fs_event *ev)
+{
+	/* It is called if any of several marks wants the event. */
+	if (mark && ev->mask & mark->mask & ALL_FSNOTIFY_EVENTS)
+		kq_fs_event(kq_mark_of(mark)->owner, ev);
+}
+
+/*
+ * A directory that is removed is told nothing itself while it is open. Its
+ * superblock is.
+ */
+static void kq_tell_victim(const void *data, int data_type,
+			   struct kq_fs_event *ev)
+{
+	struct inode *inode = fsnotify_data_inode(data, data_type);
+	struct fsnotify_mark *mark;
+
+	/* Nearly all have none. */
+	if (!inode || !rcu_access_pointer(inode->i_fsnotify_marks))
+		return;
+	mark = fsnotify_find_mark(inode, FSNOTIFY_OBJ_TYPE_INODE, kq_group);
+	if (!mark)
+		return;
+	ev->role = KQ_FS_ROLE_VICTIM;
+	kq_fs_event(kq_mark_of(mark)->owner, ev);
+	fsnotify_put_mark(mark);
+}
+
+static int kq_handle_event(struct fsnotify_group *group, u32 mask,
+			   const void *data, int data_type, struct inode *dir,
+			   const struct qstr *name, u32 cookie,
+			   struct fsnotify_iter_info *iter)
+{
+	struct kq_fs_event ev = { .mask = mask };
+	struct fsnotify_mark *mark = fsnotify_iter_inode_mark(iter);
+
+	if (mask & FSNOTIFY_MNT_EVENTS) {
+		ev.role = KQ_FS_ROLE_MOUNTS;
+		kq_tell(fsnotify_iter_mark(iter, FSNOTIFY_ITER_TYPE_MNTNS), &ev);
+	} else if (mask & FS_RENAME) {
+		struct dentry *moved = fsnotify_data_dentry(data, data_type);
+		struct inode *target = fsnotify_data_rename_target(data, data_type);
+
+		ev.same_dir = d_inode(moved->d_parent) == dir;
+		ev.target_is_dir = target && S_ISDIR(target->i_mode);
+		ev.role = KQ_FS_ROLE_OLD_DIR;
+		kq_tell(mark, &ev);
+		/* Of one directory the mark comes twice. */
+		ev.role = KQ_FS_ROLE_NEW_DIR;
+		if (!ev.same_dir)
+			kq_tell(fsnotify_iter_mark(iter, FSNOTIFY_ITER_TYPE_INODE2),
+				&ev);
+	} else {
+		ev.role = KQ_FS_ROLE_SELF;
+		kq_tell(mark, &ev);
+		if (fsnotify_iter_sb_mark(iter) && mask & FS_DELETE &&
+		    mask & FS_ISDIR)
+			kq_tell_victim(data, data_type, &ev);
+	}
+	return 0;
+}
+
+static void kq_freeing_mark(struct fsnotify_mark *mark,
+			    struct fsnotify_group *group)
+{
+	kq_mark_freeing(kq_mark_of(mark)->owner);
+}
+
+/* After a grace period: nobody is in kq_handle_event() for it. */
+static void kq_free_mark(struct fsnotify_mark *mark)
+{
+	struct kq_mark *m = kq_mark_of(mark);
+
+	if (m->owner)
+		kq_mark_freed(m->owner);
+	kfree(m);
+	atomic_dec(&kq_marks);
+}
+
+static const struct fsnotify_ops kq_fsnotify_ops = {
+	.handle_event = kq_handle_event,
+	.freeing_mark = kq_freeing_mark,
+	.free_mark = kq_free_mark,
+};
+
+int kq_fsnotify_init(void)
+{
+	/*
+	 * Duplicates: an inode whose mark fsnotify has taken away may get another
+	 * before the first is put back.
+	 */
+	kq_group = fsnotify_alloc_group(&kq_fsnotify_ops, FSNOTIFY_GROUP_DUPS);
+	return PTR_ERR_OR_ZERO(kq_group);
+}
+
+/*
+ * After the last mark was destroyed: waits until all are freed. A mark that a
+ * fanotify listener's answer is waited for with takes as long as that.
+ */
+void kq_fsnotify_exit(void)
+{
+	for (;;) {
+		fsnotify_wait_marks_destroyed();
+		if (!atomic_read(&kq_marks) && !atomic_read(&kq_group->user_waits))
+			break;
+		msleep(1);
+	}
+	/* The last call of kq_free_mark() has returned. */
+	fsnotify_wait_marks_destroyed();
+	fsnotify_put_group(kq_group);
+}
+
+/*
+ * A new mark on @obj, which the caller keeps alive; @owner is let go of by
+ * kq_mark_freed(). The caller has a reference. On failure @owner stays the
+ * caller's. May sleep.
+ */
+struct kq_mark *kq_mark_add(void *obj, unsigned int type, u32 mask, void *owner)
+{
+	struct kq_mark *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!m)
+		return ERR_PTR(-ENOMEM);
+	atomic_inc(&kq_marks);
+	fsnotify_init_mark(&m->mark, kq_group);
+	m->mark.mask = mask;
+	/* Who watches has the inode by an open file, and it goes when that does. */
+	if (type == FSNOTIFY_OBJ_TYPE_INODE)
+		m->mark.flags = FSNOTIFY_MARK_FLAG_NO_IREF;
+	m->owner = owner;
+	ret = fsnotify_add_mark(&m->mark, obj, type, 0);
+	if (ret) {
+		m->owner = NULL;
+		fsnotify_put_mark(&m->mark);
+		return ERR_PTR(ret);
+	}
+	return m;
+}
+
+/* A reference to the mark on @obj, or NULL. */
+struct kq_mark *kq_mark_find(void *obj, unsigned int type)
+{
+	struct fsnotify_mark *mark = fsnotify_find_mark(obj, type, kq_group);
+
+	return mark ? kq_mark_of(mark) : NULL;
+}
+
+void *kq_mark_owner(struct kq_mark *m)
+{
+	return m->owner;
+}
+
+/* Has the events of @mask told, too. */
+void kq_mark_want(struct kq_mark *m, u32 mask)
+{
+	fsnotify_modify_mark_mask(&m->mark, mask, 0);
+}
+
+bool kq_mark_is_attached(struct kq_mark *m)
+{
+	return READ_ONCE(m->mark.flags) & FSNOTIFY_MARK_FLAG_ATTACHED;
+}
+
+/* May sleep. The caller has a reference, and keeps it. */
+void kq_mark_destroy(struct kq_mark *m)
+{
+	fsnotify_destroy_mark(&m->mark, kq_group);
+}
+
+void kq_mark_put(struct kq_mark *m)
+{
+	fsnotify_put_mark(&m->mark);
+}
+
+void kq_inode_state(struct inode *inode, struct kq_inode_state *state)
+{
+	state->size = i_size_read(inode);
+	state->nlink = READ_ONCE(inode->i_nlink);
+	state->is_dir = S_ISDIR(inode->i_mode);
+	state->is_dead = IS_DEADDIR(inode);
+}
+
+struct super_block *kq_inode_sb(struct inode *inode)
+{
+	return inode->i_sb;
+}
+
+struct inode *kq_file_inode(struct file *file)
+{
+	return file_inode(file);
+}
+
+/* Whether the file was opened on a mount that programs see, not the kernel's own. */
+bool kq_file_has_names(struct file *file)
+{
+	return !(file->f_path.mnt->mnt_flags & MNT_INTERNAL);
+}
+
+bool kq_file_is_path(struct file *file)
+{
+	return file->f_mode & FMODE_PATH;
+}
+
+/* May sleep. */
+int kq_file_may_read(struct file *file)
+{
+	return inode_permission(file_mnt_idmap(file), file_inode(file), MAY_READ);
+}
+
+/* Whether the file's mount is in a namespace. */
+bool kq_file_is_mounted(struct file *file)
+{
+	return READ_ONCE(real_mount(file->f_path.mnt)->mnt_ns);
+}
+
+/* Whether that is the current task's. */
+bool kq_file_in_mnt_ns(struct file *file)
+{
+	return READ_ONCE(real_mount(file->f_path.mnt)->mnt_ns) ==
+	       current->nsproxy->mnt_ns;
+}
+
+/* There until the task itself leaves it. */
+struct mnt_namespace *kq_current_mnt_ns(void)
+{
+	return current->nsproxy->mnt_ns;
+}
+
+bool kq_current_is_kthread(void)
+{
+	return current->flags & PF_KTHREAD;
+}

@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is watched by way of fsnotify: inodes and mount namespaces.
+//!
+//! The first knote on an object puts a mark on it (`wrap/fsnotify.rs`), which a [`Watched`] owns; the
+//! others join its list. What happens to the object is told to all, under the list's lock. That is
+//! taken where a knote is detached, too: after that no event finds it.
+//!
+//! The mark goes in two steps, as taking it away sleeps and detaching must not: the last knote
+//! leaves it to a worker, which looks once more and takes the mark away if nobody has joined
+//! meanwhile. The mark does not hold the inode: the files of the knotes do, so that a file whose
+//! last descriptor is closed goes when it would have without us.
+//!
+//! An inode that has lost its last name may be robbed of its marks though it is open: when its
+//! entry goes that is not the one it was opened by. Then whoever removed the name puts a mark there
+//! anew, before the call returns.
+
+use crate::{
+    bindings,
+    knlist::{Knlist, KnlistEntry},
+    knote::Knote,
+    uapi::*,
+    wrap::{
+        delayed_work::{Call, DelayedCall},
+        fsnotify::{self, Event, Inode, InodeState, Mark, Object},
+        global::Global,
+        task_work::{self, TaskWork},
+    },
+};
+use kernel::{
+    alloc::{
+        flags::{GFP_KERNEL, GFP_KERNEL_ACCOUNT},
+        KBox,
+    },
+    fs::File,
+    list::{
+        impl_list_arc_safe, impl_list_item, AtomicTracker, List, ListArc, ListLinks, TryNewListArc,
+    },
+    new_spinlock,
+    prelude::*,
+    sync::{Arc, ArcBorrow, GlobalGuard, GlobalLockedBy, SpinLock},
+    task::Task,
+};
+
+/// Milliseconds that a mark stays without knotes, for the next knote on the same object.
+const LINGER: u32 = 20;
+
+/// Unused marks past which whoever adds one clears them away, so that they cannot pile up.
+const MOST: usize = 256;
+
+/// Milliseconds to wait for somebody else to be through with an inode's marks.
+const LATER: u32 = 100;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init`, before anything else of the module runs.
+    unsafe(uninit) static MARKS: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: As above.
+    unsafe(uninit) static UNUSED: SpinLock<Unused> = Unused {
+        objects: List::new(),
+        count: 0,
+    };
+}
+
+/// Objects whose last knote has left, or which want a new mark, and who sees to them.
+struct Unused {
+    objects: List<Watched>,
+    /// How many these are.
+    count: usize,
+}
+
+/// Calls [`Worker`].
+static WORKER: Global<DelayedCall> = Global::new();
+
+/// Hints of [`Knote::note`]: `NOTE_*` of `EVFILT_VNODE` for an inode, and these.
+pub(crate) mod hint {
+    /// A mount has come to be in the namespace, or moved there.
+    pub(crate) const MOUNTED: u64 = 1 << 33;
+    /// One has gone from the namespace, or from where it was.
+    pub(crate) const UNMOUNTED: u64 = 1 << 34;
+}
+
+/// A knote's place on the list of an object.
+pub(crate) struct Watch {
+    entry: KnlistEntry,
+    object: Arc<Watched>,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Watched { tracked_by tracker: AtomicTracker<0>; }
+}
+impl_list_item! {
+    impl ListItem<0> for Watched { using ListLinks { self.links }; }
+}
+
+/// An object, and the knotes on it.
+#[pin_data]
+pub(crate) struct Watched {
+    object: Object,
+    /// Taken while events are told and where descriptors are closed.
+    #[pin]
+    inner: SpinLock<Inner>,
+    marked: GlobalLockedBy<Marked, MARKS>,
+    /// In [`UNUSED`].
+    #[pin]
+    links: ListLinks,
+    #[pin]
+    tracker: AtomicTracker,
+}
+
+struct Inner {
+    knotes: Knlist,
+    /// Of an inode: how it was when it was last looked at.
+    seen: InodeState,
+}
+
+/// What of an object is under the lock of all marks.
+#[derive(Default)]
+struct Marked {
+    mark: Option<Mark>,
+    /// The events that it tells.
+    mask: u32,
+    /// Of a directory: its superblock, which is told when it is removed.
+    superblock: Option<Arc<Watched>>,
+    /// Of a superblock: the directories that have it as theirs.
+    directories: usize,
+}
+
+impl Watch {
+    /// Puts a knote on the list of the inode that its file is of, to be told `notes` at least.
+    /// `ENOMEM`. Process context, may sleep.
+    ///
+    /// # Safety
+    ///
+    /// The knote is on `file`, and keeps what is returned. Before it goes, or lets go of the file,
+    /// [`Self::end`] is called.
+    pub(crate) unsafe fn on_file(kn: &Knote, file: &File, notes: u32) -> Result<KBox<Self>> {
+        // SAFETY: By this function's requirements; the file holds its inode.
+        unsafe { Self::new(kn, Object::of_file(file), inode_mask(notes)) }
+    }
+
+    /// Puts a knote on the list of the current task's mount namespace. `ENOMEM`. Process context,
+    /// may sleep.
+    ///
+    /// # Safety
+    ///
+    /// The knote keeps what is returned. Before it goes [`Self::end`] is called.
+    pub(crate) unsafe fn on_mounts(kn: &Knote) -> Result<KBox<Self>> {
+        const MASK: u32 = bindings::KQ_FS_MNT_ATTACH | bindings::KQ_FS_MNT_DETACH;
+
+        // SAFETY: By this function's requirements; the namespace stays until the task leaves it.
+        unsafe { Self::new(kn, Object::current_mounts(), MASK) }
+    }
+
+    /// # Safety
+    ///
+    /// The object is there. The knote keeps what is returned. Before it goes, or lets go of the
+    /// object if that is an inode, [`Self::end`] is called.
+    unsafe fn new(kn: &Knote, object: Object, mask: u32) -> Result<KBox<Self>> {
+        let place = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let mut marks = MARKS.lock();
+        // SAFETY: By this function's requirements.
+        let watched = unsafe { Watched::get(object, mask, &mut marks) }?;
+        let watch = place.write(Self {
+            entry: KnlistEntry::default(),
+            object: watched.clone(),
+        });
+        let mut inner = watched.inner.lock();
+        if inner.knotes.is_empty() {
+            // What happened while nobody was told is over.
+            // SAFETY: By this function's requirements.
+            inner.seen = unsafe { object.state() };
+        }
+        // SAFETY: The entry is new, and is to be the knote's; by this function's requirements it is
+        // taken off before that goes.
+        unsafe { inner.knotes.add(&watch.entry, kn) };
+        drop(inner);
+        drop(marks);
+        // A statement of its own, so that the lock is not held for what follows.
+        let too_many = UNUSED.lock().count > MOST;
+        if too_many {
+            Worker::call();
+        }
+        Ok(watch)
+    }
+
+    /// Has `notes` told, too. Process context, may sleep.
+    pub(crate) fn want(&self, notes: u32) {
+        let mut marks = MARKS.lock();
+        self.object.want(inode_mask(notes), &mut marks);
+    }
+
+    /// Takes the knote off the list: nothing is told to it any more. May be called more than once.
+    /// Process context, also with preemption off.
+    pub(crate) fn end(&self) {
+        // A statement of its own, so that the lock is not held for what follows.
+        // SAFETY: The entry is on this list or on none, and was put there by `new`.
+        let was_on = unsafe { self.object.inner.lock().knotes.remove(&self.entry) };
+        if was_on {
+            self.object.leave_if_unused();
+        }
+    }
+}
+
+/// What fsnotify is to tell for `NOTE_*` of `EVFILT_VNODE`. What is frequent is told only where it
+/// is asked for. The rest is told always, so that what was seen of the inode last is known.
+fn inode_mask(notes: u32) -> u32 {
+    let mut mask = bindings::KQ_FS_MODIFY
+        | bindings::KQ_FS_ATTRIB
+        | bindings::KQ_FS_MOVE_SELF
+        | bindings::KQ_FS_CREATE
+        | bindings::KQ_FS_DELETE
+        | bindings::KQ_FS_RENAME;
+    for (note, event) in [
+        (NOTE_READ, bindings::KQ_FS_ACCESS),
+        (NOTE_OPEN, bindings::KQ_FS_OPEN),
+        (NOTE_CLOSE, bindings::KQ_FS_CLOSE_NOWRITE),
+        (NOTE_CLOSE_WRITE, bindings::KQ_FS_CLOSE_WRITE),
+    ] {
+        if notes & note != 0 {
+            mask |= event;
+        }
+    }
+    mask
+}
+
+/// What an event of a mount namespace means. One that is moved within is both.
+fn mounts_hint(event: &Event) -> u64 {
+    let mut hint = 0;
+    if event.mask & bindings::KQ_FS_MNT_ATTACH != 0 {
+        hint |= hint::MOUNTED;
+    }
+    if event.mask & bindings::KQ_FS_MNT_DETACH != 0 {
+        hint |= hint::UNMOUNTED;
+    }
+    hint
+}
+
+impl Inner {
+    /// What the event means for the inode at `object`, as `NOTE_*` of `EVFILT_VNODE`.
+    fn notes(&mut self, event: &Event, now: InodeState) -> u32 {
+        let has = |bits| event.mask & bits != 0;
+        let of_directory = has(bindings::KQ_FS_ISDIR);
+        let link_if = |linked| if linked { NOTE_LINK } else { 0 };
+
+        match event.role {
+            // Renamed in place of another one, there is one subdirectory less.
+            bindings::KQ_FS_ROLE_OLD_DIR if event.same_dir => {
+                return NOTE_WRITE | link_if(event.target_is_dir)
+            }
+            bindings::KQ_FS_ROLE_OLD_DIR => return NOTE_WRITE | link_if(of_directory),
+            bindings::KQ_FS_ROLE_NEW_DIR => {
+                return NOTE_WRITE | link_if(of_directory && !event.target_is_dir)
+            }
+            bindings::KQ_FS_ROLE_VICTIM => return NOTE_DELETE,
+            _ => {}
+        }
+        let mut notes = 0;
+        let was = &self.seen;
+        if has(bindings::KQ_FS_CREATE | bindings::KQ_FS_DELETE) {
+            notes |= NOTE_WRITE | link_if(of_directory);
+        }
+        if has(bindings::KQ_FS_MODIFY) {
+            notes |= match now.size {
+                // Its entries change by other events: this is utimensat(2).
+                _ if now.is_dir => NOTE_ATTRIB,
+                size if size > was.size => NOTE_WRITE | NOTE_EXTEND,
+                size if size < was.size => NOTE_WRITE | NOTE_TRUNCATE,
+                _ => NOTE_WRITE,
+            };
+        }
+        if has(bindings::KQ_FS_ATTRIB) {
+            notes |= match now.nlink {
+                // Renamed over.
+                _ if now.is_dir && now.is_dead && !was.is_dead => NOTE_DELETE,
+                nlink if !now.is_dir && nlink < was.nlink => NOTE_DELETE | NOTE_LINK,
+                nlink if !now.is_dir && nlink > was.nlink => NOTE_LINK,
+                _ => NOTE_ATTRIB,
+            };
+        }
+        for (bit, note) in [
+            (bindings::KQ_FS_MOVE_SELF, NOTE_RENAME),
+            (bindings::KQ_FS_ACCESS, NOTE_READ),
+            (bindings::KQ_FS_OPEN, NOTE_OPEN),
+            (bindings::KQ_FS_CLOSE_NOWRITE, NOTE_CLOSE),
+            (bindings::KQ_FS_CLOSE_WRITE, NOTE_CLOSE_WRITE),
+        ] {
+            if has(bit) {
+                notes |= note;
+            }
+        }
+        self.seen = now;
+        notes
+    }
+}
+
+impl Watched {
+    /// What has the mark on `object`, which tells the events in `mask`. `ENOMEM`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The object is there.
+    unsafe fn get(object: Object, mask: u32, marks: &mut GlobalGuard<MARKS>) -> Result<Arc<Self>> {
+        // SAFETY: By this function's requirements.
+        if let Some(mark) = unsafe { Mark::find(object) } {
+            let watched = mark.owner();
+            watched.want(mask, marks);
+            return Ok(watched);
+        }
+        // SAFETY: By this function's requirements.
+        let seen = unsafe { object.state() };
+        let is_dir = seen.is_dir;
+        let watched = Arc::pin_init(
+            pin_init!(Self {
+                object,
+                inner <- new_spinlock!(
+                    Inner {
+                        knotes: Knlist::new(),
+                        seen,
+                    },
+                    "kqueue_watched"
+                ),
+                marked: GlobalLockedBy::new(Marked {
+                    mask,
+                    ..Marked::default()
+                }),
+                links <- ListLinks::new(),
+                tracker <- AtomicTracker::new(),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        if let (Object::Inode(inode), true) = (object, is_dir) {
+            // SAFETY: By this function's requirements.
+            let superblock = unsafe { fsnotify::superblock(inode) };
+            // SAFETY: An inode is on its superblock.
+            let superblock = unsafe { Self::get(superblock, bindings::KQ_FS_DELETE, marks) }?;
+            superblock.marked.as_mut(marks).directories += 1;
+            watched.marked.as_mut(marks).superblock = Some(superblock);
+        }
+        // SAFETY: By this function's requirements.
+        match unsafe { Mark::add(object, mask, watched.clone()) } {
+            Ok(mark) => watched.marked.as_mut(marks).mark = Some(mark),
+            Err(e) => {
+                watched.unmark(marks);
+                return Err(e);
+            }
+        }
+        Ok(watched)
+    }
+
+    /// Has the mark tell the events in `mask`, too. It never tells less again while there are knotes:
+    /// what nobody asks for any more is not worth a walk through all of them.
+    fn want(&self, mask: u32, marks: &mut GlobalGuard<MARKS>) {
+        let marked = self.marked.as_mut(marks);
+        if mask & !marked.mask != 0 {
+            marked.mask |= mask;
+            if let Some(mark) = &marked.mark {
+                mark.want(mask);
+            }
+        }
+    }
+
+    /// Takes the mark away, and lets go of what was needed for it. May sleep.
+    fn unmark(&self, marks: &mut GlobalGuard<MARKS>) {
+        let marked = self.marked.as_mut(marks);
+        let superblock = marked.superblock.take();
+        if let Some(mark) = marked.mark.take() {
+            mark.destroy();
+        }
+        if let Some(superblock) = superblock {
+            let marked = superblock.marked.as_mut(marks);
+            marked.directories -= 1;
+            if marked.directories == 0 {
+                superblock.unmark(marks);
+            }
+        }
+    }
+
+    /// Without knotes it is to have no mark, with some it is to have one. May sleep.
+    fn tend(self: &Arc<Self>, marks: &mut GlobalGuard<MARKS>) {
+        let Object::Inode(inode) = self.object else {
+            if self.is_unused(marks) {
+                self.unmark(marks);
+            }
+            return;
+        };
+        let held = {
+            let inner = self.inner.lock();
+            if inner.knotes.is_empty() {
+                None
+            } else {
+                // SAFETY: The file of a knote that is on the list holds it, and the knote does not
+                // let go of that without taking the lock.
+                unsafe { Inode::hold(inode) }
+            }
+        };
+        let Some(_held) = held else {
+            self.unmark(marks);
+            return;
+        };
+        let marked = self.marked.as_mut(marks);
+        if marked.mark.as_ref().is_some_and(Mark::is_attached) {
+            return;
+        }
+        // SAFETY: The inode is held.
+        match unsafe { Mark::add(self.object, marked.mask, self.clone()) } {
+            Ok(mark) => marked.mark = Some(mark),
+            // No memory: some other time.
+            Err(_) => self.leave(LATER),
+        }
+    }
+
+    fn is_unused(&self, marks: &mut GlobalGuard<MARKS>) -> bool {
+        self.marked.as_mut(marks).directories == 0 && self.inner.lock().knotes.is_empty()
+    }
+
+    /// Leaves it to the worker to tend it, in `msecs` milliseconds. Process context, also
+    /// with preemption off.
+    fn leave(self: &Arc<Self>, msecs: u32) {
+        // If it is there already, the worker has not looked at it yet.
+        if let Ok(item) = ListArc::try_from_arc(self.clone()) {
+            let mut unused = UNUSED.lock();
+            unused.objects.push_back(item);
+            unused.count += 1;
+            drop(unused);
+            if let Some(worker) = WORKER.get() {
+                worker.call_in(msecs);
+            }
+        }
+    }
+
+    fn leave_if_unused(self: &Arc<Self>) {
+        // A statement of its own: the lock is not needed for what follows.
+        let unused = self.inner.lock().knotes.is_empty();
+        if unused {
+            self.leave(LINGER);
+        }
+    }
+
+    /// Tells the knotes. Process context.
+    pub(crate) fn event(&self, event: &Event) {
+        let mut inner = self.inner.lock();
+        // Its inode, or namespace, is held by a knote that is there, and may be gone if none is.
+        if inner.knotes.is_empty() {
+            return;
+        }
+        let hint = match self.object {
+            // SAFETY: As above.
+            Object::Inode(_) => inner.notes(event, unsafe { self.object.state() }).into(),
+            Object::Mounts(_) => mounts_hint(event),
+            Object::Super(_) => return,
+        };
+        inner.knotes.note(hint);
+    }
+
+    /// The mark is being taken away. Process context.
+    pub(crate) fn unmarked(this: ArcBorrow<'_, Self>) {
+        // A namespace or a superblock goes with its marks. An inode may be open still.
+        if !matches!(this.object, Object::Inode(_)) || this.inner.lock().knotes.is_empty() {
+            return;
+        }
+        let this: Arc<Self> = this.into();
+        // A new mark now would be taken away with the others that are on the inode.
+        let anew = MarkAnew(this.clone());
+        // SAFETY: The current task.
+        let added = || unsafe { task_work::add(Task::current_raw(), anew) }.is_ok();
+        let soon = !fsnotify::in_kthread() && added();
+        if !soon {
+            this.leave(LATER);
+        }
+    }
+}
+
+/// Who has removed the last name of an inode that is open gives it a mark again.
+struct MarkAnew(Arc<Watched>);
+
+impl TaskWork for MarkAnew {
+    fn run(self) {
+        self.0.tend(&mut MARKS.lock());
+    }
+}
+
+/// Tends what is in [`UNUSED`].
+struct Worker;
+
+impl Call for Worker {
+    fn call() {
+        loop {
+            let item = {
+                let mut unused = UNUSED.lock();
+                let Some(item) = unused.objects.pop_front() else {
+                    return;
+                };
+                unused.count -= 1;
+                item
+            };
+            // Not on the list any more, so that it can be put there again from now on.
+            item.into_arc().tend(&mut MARKS.lock());
+        }
+    }
+}
+
+/// Makes marks usable. `ENOMEM`. May sleep.
+///
+/// # Safety
+///
+/// To be called once, before anything else of this file.
+pub(crate) unsafe fn init() -> Result {
+    // SAFETY: By this function's requirements.
+    unsafe {
+        MARKS.init();
+        UNUSED.init();
+    }
+    let worker = KBox::pin_init(DelayedCall::new::<Worker>(), GFP_KERNEL)?;
+    // SAFETY: By this function's requirements.
+    unsafe { fsnotify::init() }?;
+    WORKER.set(worker);
+    Ok(())
+}
+
+/// Takes away what marks are left, when there are no knotes any more, and waits until they are gone.
+/// May sleep.
+///
+/// # Safety
+///
+/// To be called once, after [`init`], and last.
+pub(crate) unsafe fn exit() {
+    // SAFETY: Who leaves something to the worker has had a knote.
+    let worker = unsafe { WORKER.take() };
+    // Waits for a call that is under way.
+    drop(worker);
+    Worker::call();
+    // SAFETY: By this function's requirements.
+    unsafe { fsnotify::exit() };
+}
