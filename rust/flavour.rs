@@ -2,7 +2,7 @@
 
 //! Flavours: whose reading of a point a kqueue takes, where the BSDs differ.
 
-use crate::bindings;
+use crate::{bindings, uapi::*};
 use kernel::prelude::*;
 
 /// A flavour, as `kqueue_create.flavour` has it.
@@ -39,6 +39,21 @@ impl Flavour {
     /// A change without `EV_ADD` replaces udata, and the data of a user event.
     pub(crate) fn change_replaces(self) -> bool {
         self != Self::Openbsd
+    }
+
+    /// The notes that ask `EVFILT_READ` to report a regular file that is read to its end.
+    pub(crate) fn notes_at_eof(self) -> u32 {
+        match self {
+            // NOTE_FILE_POLL means nothing else there.
+            Self::Openbsd => NOTE_EOF | NOTE_FILE_POLL,
+            Self::Freebsd => NOTE_FILE_POLL,
+            Self::Netbsd | Self::Macos => 0,
+        }
+    }
+
+    /// `EVFILT_WRITE` is for regular files and directories, too.
+    pub(crate) fn files_can_be_written(self) -> bool {
+        self != Self::Netbsd
     }
 
     /// `NOTE_EXIT` comes with the status, without `NOTE_EXITSTATUS`.

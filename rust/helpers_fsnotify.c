@@ -4,6 +4,7 @@
  * known of inodes and mounts. See helpers_fsnotify.h and wrap/fsnotify.rs.
  */
 #include <linux/delay.h>
+#include <linux/fprobe.h>
 #include <linux/fsnotify.h>
 #include <linux/mnt_namespace.h>
 #include <linux/mount.h>
@@ -245,6 +246,26 @@ int kq_file_may_read(struct file *file)
 	return inode_permission(file_mnt_idmap(file), file_inode(file), MAY_READ);
 }
 
+loff_t kq_file_pos(struct file *file)
+{
+	return READ_ONCE(file->f_pos);
+}
+
+/*
+ * Whether the file is a directory, and the size of what reading it reads. May
+ * sleep: overlayfs may look that up.
+ */
+bool kq_file_contents(struct file *file, loff_t *size)
+{
+	struct dentry *dentry = file->f_path.dentry;
+	struct inode *inode = file_inode(file);
+
+	if (S_ISREG(inode->i_mode) && dentry->d_flags & DCACHE_OP_REAL)
+		inode = d_real_inode(dentry) ?: inode;
+	*size = i_size_read(inode);
+	return S_ISDIR(inode->i_mode);
+}
+
 /* Whether the file's mount is in a namespace. */
 bool kq_file_is_mounted(struct file *file)
 {
@@ -267,4 +288,77 @@ struct mnt_namespace *kq_current_mnt_ns(void)
 bool kq_current_is_kthread(void)
 {
 	return current->flags & PF_KTHREAD;
+}
+
+/* ---- lseek(2) ---- */
+
+/* In probe.rs. */
+void kq_probe_seek(unsigned int fd);
+
+/*
+ * It tells nobody. It may bring a file's offset back from the end, where
+ * EVFILT_READ waits; the task itself looks, when it has.
+ */
+static int kq_lseek_entry(struct fprobe *fp, unsigned long ip,
+			  unsigned long ret_ip, struct ftrace_regs *fregs,
+			  void *data)
+{
+	kq_probe_seek(ftrace_regs_get_argument(fregs, 0));
+	return 0;
+}
+
+/* What 32-bit programs call has its arguments in the registers of that ABI. */
+static int kq_llseek_entry(struct fprobe *fp, unsigned long ip,
+			   unsigned long ret_ip, struct ftrace_regs *fregs,
+			   void *data)
+{
+#ifdef CONFIG_X86_64
+	struct pt_regs *regs = (struct pt_regs *)ftrace_regs_get_argument(fregs, 0);
+
+	kq_probe_seek(regs->bx);
+#endif
+	return 0;
+}
+
+static struct fprobe kq_lseek_fprobe = { .entry_handler = kq_lseek_entry };
+static struct fprobe kq_llseek_fprobe = { .entry_handler = kq_llseek_entry };
+
+static struct kq_seek_probe {
+	struct fprobe	*fprobe;
+	const char	*symbol;
+	bool		armed;
+} kq_seek_probes[] = {
+	{ &kq_lseek_fprobe,	"ksys_lseek" },
+	{ &kq_llseek_fprobe,	"__ia32_sys_llseek" },
+};
+
+/*
+ * Milliseconds, and may sleep. Serialised by probe.rs, as is the next. What a kernel
+ * does not have it does without: a knote is then told at the next change.
+ */
+int kq_seek_arm(void)
+{
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(kq_seek_probes); i++) {
+		struct kq_seek_probe *probe = &kq_seek_probes[i];
+
+		ret = register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
+		probe->armed = !ret;
+		if (ret)
+			pr_info_once("kqueue: %s cannot be probed in this kernel: %d\n",
+				     probe->symbol, ret);
+	}
+	return 0;
+}
+
+void kq_seek_disarm(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(kq_seek_probes); i++) {
+		if (kq_seek_probes[i].armed)
+			unregister_fprobe(kq_seek_probes[i].fprobe);
+		kq_seek_probes[i].armed = false;
+	}
 }

@@ -72,9 +72,15 @@ struct inode *kq_file_inode(struct file *file);
 bool kq_file_has_names(struct file *file);
 bool kq_file_is_path(struct file *file);
 int kq_file_may_read(struct file *file);
+loff_t kq_file_pos(struct file *file);
+bool kq_file_contents(struct file *file, loff_t *size);
 bool kq_file_is_mounted(struct file *file);
 bool kq_file_in_mnt_ns(struct file *file);
 struct mnt_namespace *kq_current_mnt_ns(void);
 bool kq_current_is_kthread(void);
+
+/* The probe on lseek(2): see probe.rs. */
+int kq_seek_arm(void);
+void kq_seek_disarm(void);
 
 #endif /* KQUEUE_HELPERS_FSNOTIFY_H */

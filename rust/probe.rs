@@ -13,6 +13,7 @@ use crate::{
     filter::proc,
     process::{self, Of},
     uapi::NOTE_EXEC,
+    watched::Watched,
     wrap::{
         delayed_work::{Call, DelayedCall},
         files::{self, FilesId},
@@ -47,14 +48,16 @@ pub(crate) enum Kind {
     Signals,
     /// Execs.
     Execs,
+    /// The setting of file offsets.
+    Seeks,
 }
 
-const KINDS: [Kind; 3] = [Kind::Descriptors, Kind::Signals, Kind::Execs];
+const KINDS: [Kind; 4] = [Kind::Descriptors, Kind::Signals, Kind::Execs, Kind::Seeks];
 
 impl Kind {
     /// How many hold it armed.
     fn users(self) -> &'static Atomic<usize> {
-        static USERS: [Atomic<usize>; 3] = [const { Atomic::new(0) }; 3];
+        static USERS: [Atomic<usize>; KINDS.len()] = [const { Atomic::new(0) }; KINDS.len()];
         &USERS[self as usize]
     }
 
@@ -71,6 +74,7 @@ impl Kind {
                 Self::Descriptors => bindings::kq_probe_arm(),
                 Self::Signals => bindings::kq_trace_arm(bindings::KQ_TRACE_SIGNAL),
                 Self::Execs => bindings::kq_trace_arm(bindings::KQ_TRACE_EXEC),
+                Self::Seeks => bindings::kq_seek_arm(),
             }
         })
     }
@@ -87,6 +91,7 @@ impl Kind {
                 Self::Descriptors => bindings::kq_probe_disarm(),
                 Self::Signals => bindings::kq_trace_disarm(bindings::KQ_TRACE_SIGNAL),
                 Self::Execs => bindings::kq_trace_disarm(bindings::KQ_TRACE_EXEC),
+                Self::Seeks => bindings::kq_seek_disarm(),
             }
         }
     }
@@ -94,7 +99,7 @@ impl Kind {
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init`, before anything else of the module runs.
-    unsafe(uninit) static PROBES: Mutex<[bool; 3]> = [false; 3];
+    unsafe(uninit) static PROBES: Mutex<[bool; KINDS.len()]> = [false; KINDS.len()];
 }
 
 /// Calls [`Disarm`].
@@ -296,6 +301,33 @@ unsafe extern "C" fn kq_probe_connect(file: *mut bindings::file, watched: bool) 
     // Without memory a knote is told at the next change of the socket.
     // SAFETY: The current task.
     let _ = unsafe { task_work::add(Task::current_raw(), Connected(file)) };
+}
+
+/// The offset of what is open at `fd` is about to be set.
+///
+/// # Safety
+///
+/// Called from the probe on lseek(2), with preemption off.
+#[no_mangle]
+unsafe extern "C" fn kq_probe_seek(fd: core::ffi::c_uint) {
+    // The probe may still be armed when nobody needs it.
+    if Kind::Seeks.users().load(Relaxed) == 0 || !filetable::has_kqueue(FilesId::current()) {
+        return;
+    }
+    // Where memory for it is short, a knote is told at the next change of the file.
+    // SAFETY: The current task.
+    let _ = unsafe { task_work::add(Task::current_raw(), Sought(fd)) };
+}
+
+/// Before it returns from lseek(2), the task looks who waits for that.
+struct Sought(u32);
+
+impl TaskWork for Sought {
+    fn run(self) {
+        if let Ok(file) = files::fget(self.0 as usize) {
+            Watched::sought(&file);
+        }
+    }
 }
 
 /// Before it returns from connect(2), the task looks who waits for that.

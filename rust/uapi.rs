@@ -54,7 +54,9 @@ macro_rules! note {
 }
 note!(
     NOTE_LOWAT,
+    NOTE_EOF,
     NOTE_OOB,
+    NOTE_FILE_POLL,
     NOTE_SECONDS,
     NOTE_MSECONDS,
     NOTE_USECONDS,

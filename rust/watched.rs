@@ -76,6 +76,8 @@ static WORKER: Global<DelayedCall> = Global::new();
 
 /// Hints of [`Knote::note`]: `NOTE_*` of `EVFILT_VNODE` for an inode, and these.
 pub(crate) mod hint {
+    /// The offset of an open file of the inode has been set.
+    pub(crate) const SEEK: u64 = 1 << 32;
     /// A mount has come to be in the namespace, or moved there.
     pub(crate) const MOUNTED: u64 = 1 << 33;
     /// One has gone from the namespace, or from where it was.
@@ -453,6 +455,14 @@ impl Watched {
             Object::Super(_) => return,
         };
         inner.knotes.note(hint);
+    }
+
+    /// The offset of `file` has been set: tells the knotes on its inode. Process context.
+    pub(crate) fn sought(file: &File) {
+        // SAFETY: The file holds its inode.
+        if let Some(mark) = unsafe { Mark::find(Object::of_file(file)) } {
+            mark.owner().inner.lock().knotes.note(hint::SEEK);
+        }
     }
 
     /// The mark is being taken away. Process context.

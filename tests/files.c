@@ -408,18 +408,6 @@ TEST_F(files, kqueue_can_only_be_read)
 }
 
 /* To go when they can be watched. */
-TEST_F(files, regular_files_and_directories_cannot_be_watched_yet)
-{
-	int file = open("/proc/self/exe", O_RDONLY);
-	int dir = open("/", O_RDONLY | O_DIRECTORY);
-
-	ASSERT_LE(0, file);
-	ASSERT_LE(0, dir);
-	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, file, EVFILT_READ));
-	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, file, EVFILT_WRITE));
-	EXPECT_EQ(-EOPNOTSUPP, watch(self->kq, dir, EVFILT_READ));
-}
-
 TEST_F(files, epoll_and_kqueue_can_watch_each_other_and_neither_hangs)
 {
 	struct epoll_event ev = { .events = EPOLLIN };

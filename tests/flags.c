@@ -587,6 +587,12 @@ FIXTURE_VARIANT_ADD(flags, read_kqueue) {
 	.meaningless = 0xfffffff0, .bad = bad_descriptor,
 };
 
+FIXTURE_VARIANT_ADD(flags, read_file) {
+	.filter = EVFILT_READ, .setup = file,
+	.fire = file_is_appended_to, .rest = is_drained,
+	.meaningless = 0xfffffff0, .bad = bad_descriptor,
+};
+
 FIXTURE_VARIANT_ADD(flags, read_dev_null) {
 	.filter = EVFILT_READ, .setup = dev_null,
 	.fire = nothing, .single = true, .restless = true,
@@ -614,6 +620,12 @@ FIXTURE_VARIANT_ADD(flags, write_tty) {
 FIXTURE_VARIANT_ADD(flags, write_eventfd) {
 	.filter = EVFILT_WRITE, .setup = full_eventfd,
 	.fire = eventfd_is_read, .rest = eventfd_is_filled,
+	.meaningless = 0xfffffff0, .bad = bad_descriptor, .wrong = kqueue,
+};
+
+FIXTURE_VARIANT_ADD(flags, write_file) {
+	.filter = EVFILT_WRITE, .setup = file,
+	.fire = nothing, .single = true, .restless = true,
 	.meaningless = 0xfffffff0, .bad = bad_descriptor, .wrong = kqueue,
 };
 

@@ -91,6 +91,8 @@ static int use(int kq)
 	if (!ret)
 		ret = change_all(kq, dir, EVFILT_VNODE, EV_ADD, NOTE_DELETE, 0,
 				 NULL);
+	if (!ret)
+		ret = change(kq, file, EVFILT_READ, EV_ADD);
 	unlink(path);
 	if (!ret)
 		ret = trigger(kq, 500);

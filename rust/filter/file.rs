@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `EVFILT_READ` and `EVFILT_WRITE` on files that can be polled, and on those that are always
-//! ready.
+//! ready. Regular files and directories are in `regfile.rs`.
 //!
 //! What tells a change is the same for all: the file's wait queues. What the condition is, and how
 //! many bytes there are, each kind of file says in its own way: a [`Kind`].
 
-use super::{Filter, Filterops, Found, Request, Scratch};
+use super::{regfile, Filter, Filterops, Found, Request, Scratch};
 use crate::{
     bindings, device,
     knote::Knote,
@@ -90,7 +90,7 @@ pub(super) fn read(file: &File) -> Result<&'static Filterops> {
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollRead>>())
     } else {
-        seltrue(file)
+        Ok(no_poll(file, regfile::READ))
     }
 }
 
@@ -107,16 +107,16 @@ pub(super) fn write(file: &File) -> Result<&'static Filterops> {
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollWrite>>())
     } else {
-        seltrue(file)
+        Ok(no_poll(file, regfile::WRITE))
     }
 }
 
-/// seltrue_kqfilter: a device that cannot be polled is always ready. Regular files and directories
-/// have conditions of their own, which are not in this module yet.
-fn seltrue(file: &File) -> Result<&'static Filterops> {
+/// kqfilter for what has no poll: `on_files` is for regular files and directories. All else is a device
+/// that is always ready, as seltrue_kqfilter has it.
+fn no_poll(file: &File, on_files: &'static Filterops) -> &'static Filterops {
     match file.file_type() {
-        bindings::S_IFREG | bindings::S_IFDIR => Err(errno(bindings::EOPNOTSUPP)),
-        _ => Ok(Filterops::of::<OnFile<Always>>()),
+        bindings::S_IFREG | bindings::S_IFDIR => on_files,
+        _ => Filterops::of::<OnFile<Always>>(),
     }
 }
 

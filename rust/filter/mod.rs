@@ -22,6 +22,7 @@ mod except;
 mod file;
 mod nested;
 pub(crate) mod proc;
+mod regfile;
 mod signal;
 mod timer;
 mod user;

@@ -245,6 +245,11 @@ pub(crate) trait NamedFile {
     fn is_path(&self) -> bool;
     /// Whether the caller might open it for reading. `EACCES`, and what file systems say. May sleep.
     fn may_read(&self) -> Result;
+    /// The file's offset.
+    fn pos(&self) -> i64;
+    /// Whether it is a directory, and the size of what is read from it: on overlayfs, of the file of
+    /// the layer, as the overlay's own follows that late. May sleep.
+    fn contents(&self) -> (bool, i64);
     /// Whether the mount that it was opened on is somewhere in a tree.
     fn is_mounted(&self) -> bool;
     /// Whether that tree is the current task's mount namespace.
@@ -265,6 +270,18 @@ impl NamedFile for File {
     fn may_read(&self) -> Result {
         // SAFETY: As above.
         to_result(unsafe { bindings::kq_file_may_read(self.as_ptr()) })
+    }
+
+    fn pos(&self) -> i64 {
+        // SAFETY: As above.
+        unsafe { bindings::kq_file_pos(self.as_ptr()) }
+    }
+
+    fn contents(&self) -> (bool, i64) {
+        let mut size = 0;
+        // SAFETY: As above; `size` is a local.
+        let is_dir = unsafe { bindings::kq_file_contents(self.as_ptr(), &mut size) };
+        (is_dir, size)
     }
 
     fn is_mounted(&self) -> bool {
