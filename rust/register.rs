@@ -3,7 +3,6 @@
 //! kqueue_register: applying a change.
 
 use crate::{
-    bindings,
     filter::{self, Filter, Filterops, Source},
     index::{Index, Key},
     knote::{status, Knote, KEPT_FLAGS},
@@ -24,7 +23,8 @@ impl Kqueue {
     ///
     /// `EINVAL`: no such filter, or flags that exclude each other, or what the filter says.
     /// `EBADF`: no such descriptor, or the kqueue is closed. `ENOENT`: no such knote, and no
-    /// `EV_ADD`. `ENOMEM`: a limit, or memory. `EOPNOTSUPP`: not in this module.
+    /// `EV_ADD`. `ENOMEM`: a limit, or memory. `EOPNOTSUPP`: this kernel lacks what the
+    /// filter needs.
     pub(crate) fn register(self: &Arc<Self>, change: &Kevent) -> Result {
         let mut kev = *change;
         kev.flags &= !EV_SYSFLAGS;
@@ -39,7 +39,6 @@ impl Kqueue {
         }
         let file = match source {
             Source::Reserved => return Err(EINVAL),
-            Source::Missing => return Err(errno(bindings::EOPNOTSUPP)),
             Source::Ident(_) => None,
             Source::Descriptor(_) => Some(files::fget(kev.ident)?),
             Source::Path(_) => Some(files::fget_raw(kev.ident)?),
@@ -80,7 +79,7 @@ impl Kqueue {
                         Source::Descriptor(kqfilter) | Source::Path(kqfilter) => {
                             kqfilter(file.as_deref().ok_or(EBADF)?)?
                         }
-                        Source::Reserved | Source::Missing => return Err(EINVAL),
+                        Source::Reserved => return Err(EINVAL),
                     };
                     if !self.add(ops, file.clone(), &kev)? {
                         continue;

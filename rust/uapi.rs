@@ -43,7 +43,7 @@ ev!(
     EV_EOF,
 );
 
-/// `NOTE_*` in the width of `kevent.fflags`.
+/// `NOTE_*` and the like in the width of `kevent.fflags`.
 macro_rules! note {
     ($($name:ident),* $(,)?) => {
         $(
@@ -80,6 +80,8 @@ note!(
     NOTE_CLOSE,
     NOTE_CLOSE_WRITE,
     NOTE_READ,
+    VQ_MOUNT,
+    VQ_UNMOUNT,
     NOTE_EXIT,
     NOTE_FORK,
     NOTE_EXEC,

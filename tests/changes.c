@@ -668,18 +668,4 @@ TEST_F(changes, reserved_filters_cannot_be_added)
 	EXPECT_EQ(-EINVAL, change(self->kq, 1, EVFILT_DEVICE, EV_ADD));
 }
 
-/* To go, one by one, as the filters come. */
-TEST_F(changes, filters_not_built_yet_are_eopnotsupp)
-{
-	static const int filter[] = {
-		EVFILT_FS,
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(filter); i++) {
-		EXPECT_EQ(-EOPNOTSUPP, change(self->kq, 1, filter[i], EV_ADD))
-			TH_LOG("filter %d", filter[i]);
-	}
-}
-
 TEST_HARNESS_MAIN

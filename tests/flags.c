@@ -8,6 +8,7 @@
 #include "net.h"
 
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <termios.h>
 
 /* What KQUEUE_AS_FREEBSD makes of kqueue(): udata is replaced by every change. */
@@ -530,6 +531,23 @@ static const struct bad bad_signal[] = {
 };
 
 /*
+ * Mounts, in a mount namespace of the test's own.
+ */
+
+static bool mount_namespace(struct object *o)
+{
+	o->ident = 0;
+	return !unshare(CLONE_NEWNS) &&
+	       !mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
+static bool is_mounted(struct object *o)
+{
+	(void)o;
+	return !mount("kqueue", "/tmp", "tmpfs", 0, NULL);
+}
+
+/*
  * The table.
  */
 
@@ -657,6 +675,12 @@ FIXTURE_VARIANT_ADD(flags, vnode) {
 	.filter = EVFILT_VNODE, .fflags = NOTE_WRITE, .setup = file,
 	.fire = file_is_appended_to,
 	.meaningless = 0xfffff000, .bad = bad_descriptor, .wrong = an_eventfd,
+};
+
+FIXTURE_VARIANT_ADD(flags, fs) {
+	.filter = EVFILT_FS, .fflags = VQ_MOUNT, .setup = mount_namespace,
+	.fire = is_mounted, .after = EDGE,
+	.meaningless = 0xffffffe7,
 };
 
 FIXTURE_VARIANT_ADD(flags, user) {

@@ -20,6 +20,7 @@ use kernel::{alloc::Flags, c_str, fs::File, list::ListArc, prelude::*, sync::Arc
 
 mod except;
 mod file;
+mod fs;
 mod nested;
 pub(crate) mod proc;
 mod regfile;
@@ -376,8 +377,6 @@ pub(crate) enum Source {
     Path(fn(&File) -> Result<&'static Filterops>),
     /// The number is kept free for what the BSDs have there: `EINVAL`.
     Reserved,
-    /// Not in this module: `EOPNOTSUPP`.
-    Missing,
 }
 
 /// struct kfilter: a filter that kevent(2) knows.
@@ -409,7 +408,7 @@ static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
         c_str!("EVFILT_PROCDESC"),
         Source::Descriptor(proc::procdesc),
     ),
-    Kfilter::new(c_str!("EVFILT_FS"), Source::Missing),
+    Kfilter::new(c_str!("EVFILT_FS"), Source::Ident(fs::OPS)),
 ];
 
 /// kfilter_byfilter: the filter of a number.

@@ -69,6 +69,10 @@
 #define NOTE_CLOSE_WRITE	0x00000400
 #define NOTE_READ		0x00000800
 
+/* EVFILT_FS. */
+#define VQ_MOUNT		0x00000008	/* mounted */
+#define VQ_UNMOUNT		0x00000010	/* unmounted */
+
 /* EVFILT_PROC, EVFILT_PROCDESC. */
 #define NOTE_EXIT		0x80000000U
 #define NOTE_FORK		0x40000000U
