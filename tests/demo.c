@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a kqueue reports: of a pipe, a TCP connection, an event that another thread
- * triggers, a timer, a signal that is ignored, a tree of processes, and where it
- * ends. Prints every call it makes and what came of it.
+ * triggers, a timer, a signal that is ignored, a tree of processes, a file, and
+ * where it ends. Prints every call it makes and what came of it.
  */
 #include <sys/types.h>
 #include <sys/event.h>
@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -294,6 +295,78 @@ static void show_process(void)
 	close(go[1]);
 }
 
+static void print_notes(unsigned int notes)
+{
+	static const struct {
+		unsigned int note;
+		const char *name;
+	} names[] = {
+		{ NOTE_DELETE, "NOTE_DELETE" }, { NOTE_WRITE, "NOTE_WRITE" },
+		{ NOTE_EXTEND, "NOTE_EXTEND" }, { NOTE_LINK, "NOTE_LINK" },
+		{ NOTE_RENAME, "NOTE_RENAME" },
+	};
+	size_t i;
+
+	printf("      ");
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (notes & names[i].note)
+			printf(" %s", names[i].name);
+	printf("\n");
+}
+
+/* What has happened to the file, in one event. */
+static void show_notes(unsigned int expected)
+{
+	const struct timespec patience = { .tv_sec = 10 };
+	struct kevent ev;
+
+	if (kevent(kq, NULL, 0, &ev, 1, &patience) != 1)
+		err(1, "kevent");
+	print_event(&ev);
+	print_notes(ev.fflags);
+	surprises += (ev.fflags & expected) != expected;
+}
+
+static void show_file(void)
+{
+	const char *log = "/tmp/kqueue-demo.log", *old = "/tmp/kqueue-demo.log.1";
+	char buf[16];
+	int fd, writer;
+
+	title("A file that grows and is renamed");
+	writer = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	fd = open(log, O_RDONLY);
+	if (writer < 0 || fd < 0)
+		err(1, "%s", log);
+	watch(fd, EVFILT_READ, EV_ADD, "the file for reading, as tail -f does");
+	show(", it is at its end", 0);
+	doing("somebody writes 6 bytes");
+	if (write(writer, "a line", 6) != 6)
+		err(1, "write");
+	show("", 1);
+	doing("read them");
+	if (read(fd, buf, sizeof(buf)) != 6)
+		err(1, "read");
+	show(", it is at its end again", 0);
+	watch_for(fd, EVFILT_VNODE, EV_ADD | EV_CLEAR,
+		  NOTE_WRITE | NOTE_EXTEND | NOTE_RENAME | NOTE_LINK | NOTE_DELETE,
+		  0, "what happens to it");
+	doing("it is renamed");
+	if (rename(log, old))
+		err(1, "rename");
+	show_notes(NOTE_RENAME);
+	doing("it is deleted, and still open");
+	unlink(old);
+	show_notes(NOTE_DELETE);
+	doing("and still it can grow");
+	if (write(writer, "the end", 7) != 7)
+		err(1, "write");
+	/* One for each filter. */
+	show("", 2);
+	close(writer);
+	close(fd);
+}
+
 static void show_limit(void)
 {
 	struct kevent change;
@@ -331,6 +404,7 @@ int main(void)
 	show_timer();
 	show_signal();
 	show_process();
+	show_file();
 	show_limit();
 	close(kq);
 	printf("\n");
