@@ -13,12 +13,16 @@ in-root := scripts/in-root
 strict := W=e
 endif
 
+# Which of the kernels scripts/setup makes: stock or debug.
+export KERNEL ?= stock
+out := $(if $(filter debug,$(KERNEL)),build/debug,build)
+
 module:
-	+$(in-root) scripts/kbuild build/module $(strict) modules
-	@cp build/module/kqueue.ko build/kqueue.ko
+	+$(in-root) scripts/kbuild . $(out)/module $(strict) modules
+	@cp $(out)/module/kqueue.ko $(out)/kqueue.ko
 
 clippy:
-	+$(in-root) scripts/kbuild build/clippy $(strict) CLIPPY=1 modules
+	+$(in-root) scripts/kbuild . $(out)/clippy $(strict) CLIPPY=1 modules
 
 lib:
 	+$(in-root) make -C lib O=$(CURDIR)/build
@@ -48,6 +52,7 @@ clean:
 help:
 	@echo 'make            build the module, build/kqueue.ko, for the default kernel'
 	@echo 'make KVER=V     ... for another of Debian'\''s kernels'
+	@echo 'make KERNEL=debug   ... for a kernel that finds mistakes; so with all below'
 	@echo 'make KDIR=DIR   ... for the prepared kernel tree DIR, without the build root'
 	@echo 'make lib        build/libkqueue.{a,so}, for programs'
 	@echo 'make tests      the test programs, in build/tests'
