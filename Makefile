@@ -38,7 +38,7 @@ tests: lib
 demo: module tests
 	scripts/vm run --share build/tests -- /mnt/tests/demo
 
-test: module tests
+test: module tests $(if $(filter debug,$(KERNEL)),modules)
 	scripts/test
 
 check: clippy

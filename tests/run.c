@@ -5,7 +5,7 @@
  *
  *   run [-q] [NAME...]
  *
- * NAME is a program's; all of them without one. What NAME.tap says is taken as
+ * NAME is a program's; all of them without one, or where it is "all". What NAME.tap says is taken as
  * said where there is no such program: it was found out when it was built.
  * With -q, only what did not pass is shown, and what was said on the way to it.
  *
@@ -255,13 +255,16 @@ int main(int argc, char **argv)
 	*strrchr(here, '/') = '\0';
 	find_module();
 
-	if (optind < argc) {
-		for (i = optind; i < argc && count < 64; i++)
+	i = optind;
+	do {
+		if (i < argc && strcmp(argv[i], "all")) {
 			names[count++] = argv[i];
-	} else {
-		for (name = strtok(all, " "); name; name = strtok(NULL, " "))
+			continue;
+		}
+		for (name = strtok(all, " "); name && count < 64;
+		     name = strtok(NULL, " "))
 			names[count++] = name;
-	}
+	} while (++i < argc && count < 64);
 
 	printf("TAP version 13\n");
 	setenv("KSFT_TAP_LEVEL", "1", 1);
