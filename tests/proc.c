@@ -410,7 +410,7 @@ TEST_F(proc, is_not_taken_for_a_zombie_while_another_thread_executes)
 	ASSERT_TRUE(child_start(&c));
 	a.pid = c.pid;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, adder_main, &a));
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 40; i++) {
 		ASSERT_TRUE(child_does(&c, 'e'));
 	}
 	a.stop = true;
