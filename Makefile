@@ -44,6 +44,10 @@ test: module tests $(if $(filter debug,$(KERNEL)),modules)
 check: clippy
 	scripts/check
 
+# spin is in the build root.
+model:
+	scripts/in-root tests/model/run.sh build/model
+
 vm: module tests
 	scripts/vm shell --share build/tests
 
@@ -63,14 +67,15 @@ help:
 	@echo 'make demo       a program that uses a kqueue, in a virtual machine'
 	@echo 'make test       everything that is tested, in a virtual machine'
 	@echo 'make check      what can be checked without running it'
+	@echo 'make model      check the model of the ready list'
 	@echo 'make vm         a shell in a virtual machine'
 	@echo 'make setup      only what the others need: build root and kernel'
 	@echo 'make clean      remove build/; the cache is not in the checkout'
 
 # Of several jobs at first run, one sets up.
 ifndef KDIR
-module modules clippy lib tests: | setup
+module modules clippy lib tests model: | setup
 endif
 
 .DEFAULT_GOAL := module
-.PHONY: module modules clippy lib tests demo test check vm setup clean help
+.PHONY: module modules clippy lib tests demo test check model vm setup clean help
