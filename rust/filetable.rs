@@ -258,6 +258,12 @@ impl FileTable {
         rejected.map_err(|_| EBADF)
     }
 
+    /// Whether a close has taken a knote out, which is on a descriptor. Any context but interrupts.
+    pub(crate) fn has_taken(&self, kn: &Knote) -> bool {
+        let _knotes = self.knotes.lock();
+        kn.is_taken()
+    }
+
     /// Takes a knote out, if it is in: who closes its descriptor may have. Any context but
     /// interrupts.
     pub(crate) fn forget(&self, kn: &Knote) -> Option<ListArc<Knote, BY_FILE>> {

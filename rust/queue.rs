@@ -225,29 +225,35 @@ impl Kqueue {
         }
     }
 
-    /// knote_drop: ends a knote, if nobody else has. Any context but interrupts; no lock held that
-    /// is taken on the wake-up path.
+    /// knote_drop: ends a knote, if nobody else does. When it returns no event of the knote counts any
+    /// more. Any context but interrupts; no lock held that is taken on the wake-up path.
     pub(crate) fn end(&self, kn: &Knote) {
         // A statement of its own: who gets it is alone with it, and the lock is not needed.
         let indexed = self.index.lock().remove(kn);
-        if let Some(indexed) = indexed {
-            self.end_taken(indexed);
+        match indexed {
+            Some(indexed) => self.end_taken(indexed),
+            // Whoever has taken it out may not have come to this yet.
+            None => drop(self.drop_state(kn)),
         }
+    }
+
+    /// A knote is out of the index: it is not queued nor delivered any more. What the caller is to
+    /// drop, after the lock.
+    fn drop_state(&self, kn: &Knote) -> [Option<ListArc<Knote>>; 2] {
+        let mut queue = self.queue.lock();
+        let st = queue.state(kn);
+        st.status |= status::DROPPED;
+        let parked = st.parked.take();
+        [parked, queue.dequeue(kn)]
     }
 
     /// Ends a knote that the caller has taken out of the index.
     pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>) {
-        let (parked, queued) = {
-            let mut queue = self.queue.lock();
-            let st = queue.state(&kn);
-            st.status |= status::DROPPED;
-            let parked = st.parked.take();
-            (parked, queue.dequeue(&kn))
-        };
+        let items = self.drop_state(&kn);
         let on_file = self.table.forget(&kn);
         kn.f_detach();
         // A scan that has it in flux drops its own reference, without delivering it.
-        drop((parked, queued, on_file));
+        drop((items, on_file));
     }
 
     /// The kqueue is closed in its owner's table, or released: ends all knotes, wakes everybody.

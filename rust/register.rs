@@ -131,8 +131,10 @@ impl Kqueue {
         }
         // A close of the descriptor before the insertion has not seen the knote; one after has.
         let gone = item.file().is_some_and(|file| {
-            // SAFETY: The table is the current task's: who is not the owner does not come here.
-            !unsafe { self.table().id().holds(item.ident() as u32, file) }
+            // The slot may hold the same file again by now.
+            self.table().has_taken(&item)
+                // SAFETY: The table is the current task's: who is not the owner does not come here.
+                || !unsafe { self.table().id().holds(item.ident() as u32, file) }
         });
         if gone {
             self.end(&item);

@@ -471,7 +471,20 @@ inline end(k) {
 	};
 	if
 	:: won -> end_taken(k)
-	:: else
+	:: else ->
+#ifndef BUG_SECOND_ENDER
+		d_step {
+			!qheld;
+			use(k);
+			set(k, DROPPED);
+			dequeue(k, was);
+			drops = was || kn[k].arc == PARKED;
+			if :: drops -> kn[k].arc = GONE :: else fi;
+			knote_put(k, drops);
+			was = 0;
+			drops = 0
+		}
+#endif
 	fi;
 	won = 0
 }
@@ -994,7 +1007,12 @@ inline add(k) {
 		won = 0;
 #ifndef BUG_SLOT_NOT_LOOKED_AT
 		if
+#ifndef BUG_SLOT_USED_AGAIN
+		/* Or a close has taken it: the slot may hold the file again. */
+		:: slot[OBJ(k)] || !kn[k].filed -> end(k)
+#else
 		:: slot[OBJ(k)] -> end(k)
+#endif
 		:: else
 		fi;
 #endif
@@ -1150,9 +1168,7 @@ find:
 		:: at < KNOTES ->
 			d_step {
 				/* What the program can rely on from here. */
-#ifdef KNOWN_SECOND_ENDER
 				kn[at].ended = (kn[at].ended || kind == DELETE);
-#endif
 				kn[at].off = (kn[at].off || kind == DISABLE);
 				knote_put(at, 1)
 			}
@@ -1200,9 +1216,12 @@ proctype closer() {
 		od;
 		k = 0
 	};
-#ifdef KNOWN_SLOT_USED_AGAIN
+#if DUP
 	/* dup2(2) by yet another thread. */
-	slot[0] = 0;
+	if
+	:: slot[0] = 0
+	:: true
+	fi;
 #endif
 	do
 	:: k < KNOTES ->
@@ -1210,9 +1229,7 @@ proctype closer() {
 		:: taken[k] ->
 			end(k);
 			d_step {
-#ifdef KNOWN_SECOND_ENDER
 				kn[k].ended = 1;
-#endif
 				knote_put(k, 1);
 				taken[k] = 0
 			}

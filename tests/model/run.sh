@@ -45,6 +45,8 @@ options=(
 	[poll]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 POLLS=2 LEAVES=1 EARLY=1"
 	# Registered while the descriptor is closed, and the kqueue.
 	[add]="FLAGS=$level SCANNERS=1 BORN=0 CHANGES=1 KINDS=$add CLOSER=1"
+	# The same, and a dup puts the file back in its slot.
+	[again]="FLAGS=$level SCANNERS=1 BORN=0 CHANGES=1 KINDS=$add CLOSER=1 DUP=1"
 	[addclose]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 BORN=0 CHANGES=1 KINDS=$add EARLY=1"
 	# The module goes, while somebody is in the close hook.
 	[unload]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 CLOSER=1 EARLY=1"
@@ -54,9 +56,9 @@ options=(
 	[twice]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 CLOSER=1 CHANGES=1 KINDS=$delete"
 )
 order=(level oneshot delete readd clear told dispatch rooms batch batches poll add
-	addclose unload progress twice)
+	again addclose unload progress twice)
 
-# Which configuration finds which bug. The last ones are the code's.
+# Which configuration finds which bug.
 bugs=(
 	ACTIVE_LATE:clear		# ACTIVE is cleared after the filter was asked
 	PUT_FORGETS_ACTIVE:clear	# what was activated in hand is not queued
@@ -79,10 +81,8 @@ bugs=(
 	NO_IRQ_WORK_SYNC:poll		# the close does not wait for the irq_work
 	SLOT_NOT_LOOKED_AT:add		# the descriptor was closed before the insertion
 	UNLOAD_DOES_NOT_WAIT:unload	# the module goes under the close hook
-)
-known=(
 	SECOND_ENDER:twice		# who ends it second returns first
-	SLOT_USED_AGAIN:add		# closed, and in its slot again, before the insertion
+	SLOT_USED_AGAIN:again		# closed, and in its slot again, before the insertion
 )
 
 # run NAME CONFIGURATION DEFINE...: true if all was gone through and nothing found.
@@ -142,10 +142,5 @@ for bug in "${bugs[@]}"; do
 	wanted "${bug%:*}" || continue
 	run "bug-${bug%:*}" "${bug#*:}" "BUG_${bug%:*}"
 	report "bug-${bug%:*}" $? 1 "finds ${bug%:*} in ${bug#*:}"
-done
-for bug in "${known[@]}"; do
-	wanted "${bug%:*}" || continue
-	run "known-${bug%:*}" "${bug#*:}" "KNOWN_${bug%:*}"
-	report "known-${bug%:*}" $? 1 "known: ${bug%:*} in ${bug#*:}"
 done
 exit $failed
