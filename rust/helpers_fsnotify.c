@@ -307,29 +307,50 @@ static int kq_lseek_entry(struct fprobe *fp, unsigned long ip,
 	return 0;
 }
 
-/* What 32-bit programs call has its arguments in the registers of that ABI. */
-static int kq_llseek_entry(struct fprobe *fp, unsigned long ip,
-			   unsigned long ret_ip, struct ftrace_regs *fregs,
-			   void *data)
-{
+static struct fprobe kq_lseek_fprobe = { .entry_handler = kq_lseek_entry };
+
 #ifdef CONFIG_X86_64
+/* A system call has its arguments in the registers of its ABI. */
+static int kq_lseek64_entry(struct fprobe *fp, unsigned long ip,
+			    unsigned long ret_ip, struct ftrace_regs *fregs,
+			    void *data)
+{
 	struct pt_regs *regs = (struct pt_regs *)ftrace_regs_get_argument(fregs, 0);
 
-	kq_probe_seek(regs->bx);
-#endif
+	kq_probe_seek(regs->di);
 	return 0;
 }
 
-static struct fprobe kq_lseek_fprobe = { .entry_handler = kq_lseek_entry };
-static struct fprobe kq_llseek_fprobe = { .entry_handler = kq_llseek_entry };
+static int kq_lseek32_entry(struct fprobe *fp, unsigned long ip,
+			    unsigned long ret_ip, struct ftrace_regs *fregs,
+			    void *data)
+{
+	struct pt_regs *regs = (struct pt_regs *)ftrace_regs_get_argument(fregs, 0);
+
+	kq_probe_seek(regs->bx);
+	return 0;
+}
+
+static struct fprobe kq_llseek_fprobe = { .entry_handler = kq_lseek32_entry };
+static struct fprobe kq_lseek64_fprobe = { .entry_handler = kq_lseek64_entry };
+static struct fprobe kq_lseek32_fprobe = { .entry_handler = kq_lseek32_entry };
+static struct fprobe kq_compat_fprobe = { .entry_handler = kq_lseek32_entry };
+#endif
 
 static struct kq_seek_probe {
 	struct fprobe	*fprobe;
 	const char	*symbol;
+	bool		instead;	/* only without the first one */
 	bool		armed;
 } kq_seek_probes[] = {
 	{ &kq_lseek_fprobe,	"ksys_lseek" },
+#ifdef CONFIG_X86_64
 	{ &kq_llseek_fprobe,	"__ia32_sys_llseek" },
+	/* Some compilers put it into these, which alone call it. */
+	{ &kq_lseek64_fprobe,	"__x64_sys_lseek",		.instead = true },
+	{ &kq_lseek32_fprobe,	"__ia32_sys_lseek",		.instead = true },
+	{ &kq_compat_fprobe,	"__ia32_compat_sys_lseek",	.instead = true },
+#endif
 };
 
 /*
@@ -343,6 +364,8 @@ int kq_seek_arm(void)
 	for (i = 0; i < ARRAY_SIZE(kq_seek_probes); i++) {
 		struct kq_seek_probe *probe = &kq_seek_probes[i];
 
+		if (probe->instead && kq_seek_probes[0].armed)
+			continue;
 		ret = register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
 		probe->armed = !ret;
 		if (ret)

@@ -94,7 +94,11 @@ static inline int fs_make_ext4(const char *path)
 	return ret;
 }
 
-/* A loop device of the file, in @device. It goes when it is not mounted any more. */
+/*
+ * A loop device of the file, in @device. It goes when it is not mounted any more. The
+ * descriptor that is returned is for reading: what is open for writing some kernels do
+ * not mount.
+ */
 static inline int fs_loop(const char *path, char *device, size_t size)
 {
 	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
@@ -122,6 +126,12 @@ static inline int fs_loop(const char *path, char *device, size_t size)
 		if (ret < 0)
 			close(fd);
 	} while (ret == -EBUSY);
+	if (ret >= 0) {
+		ret = open(device, O_RDONLY | O_CLOEXEC);
+		if (ret < 0)
+			ret = -errno;
+		close(fd);
+	}
 	close(config.fd);
 	close(control);
 	return ret;
