@@ -148,32 +148,36 @@ void kq_fsnotify_exit(void)
 	fsnotify_put_group(kq_group);
 }
 
-/*
- * A new mark on @obj, which the caller keeps alive; @owner is let go of by
- * kq_mark_freed(). The caller has a reference. On failure @owner stays the
- * caller's. May sleep.
- */
-struct kq_mark *kq_mark_add(void *obj, unsigned int type, u32 mask, void *owner)
+/* A mark that is on nothing yet, or NULL. The caller has a reference. May sleep. */
+struct kq_mark *kq_mark_new(void)
 {
 	struct kq_mark *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+
+	if (m) {
+		atomic_inc(&kq_marks);
+		fsnotify_init_mark(&m->mark, kq_group);
+	}
+	return m;
+}
+
+/*
+ * Puts a new mark on @obj, which the caller keeps alive; @owner is let go of by
+ * kq_mark_freed(). On failure @owner stays the caller's. May sleep.
+ */
+int kq_mark_add(struct kq_mark *m, void *obj, unsigned int type, u32 mask,
+		void *owner)
+{
 	int ret;
 
-	if (!m)
-		return ERR_PTR(-ENOMEM);
-	atomic_inc(&kq_marks);
-	fsnotify_init_mark(&m->mark, kq_group);
 	m->mark.mask = mask;
 	/* Who watches has the inode by an open file, and it goes when that does. */
 	if (type == FSNOTIFY_OBJ_TYPE_INODE)
 		m->mark.flags = FSNOTIFY_MARK_FLAG_NO_IREF;
 	m->owner = owner;
 	ret = fsnotify_add_mark(&m->mark, obj, type, 0);
-	if (ret) {
+	if (ret)
 		m->owner = NULL;
-		fsnotify_put_mark(&m->mark);
-		return ERR_PTR(ret);
-	}
-	return m;
+	return ret;
 }
 
 /* A reference to the mark on @obj, or NULL. */
@@ -209,6 +213,26 @@ void kq_mark_destroy(struct kq_mark *m)
 void kq_mark_put(struct kq_mark *m)
 {
 	fsnotify_put_mark(&m->mark);
+}
+
+/*
+ * Holds an inode that somebody has open, and its superblock, which would else be
+ * shut down with the inode in use once that one is through. It is not s_umount that
+ * is held: the last iput() may wait until the file system is thawed, which takes that.
+ */
+void kq_inode_hold(struct inode *inode)
+{
+	atomic_inc(&inode->i_sb->s_active);
+	ihold(inode);
+}
+
+/* May sleep, and be long: with these the file or the file system may go. */
+void kq_inode_put(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+
+	iput(inode);
+	deactivate_super(sb);
 }
 
 void kq_inode_state(struct inode *inode, struct kq_inode_state *state)

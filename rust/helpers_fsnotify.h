@@ -58,7 +58,9 @@ struct kq_mark;
 
 int kq_fsnotify_init(void);
 void kq_fsnotify_exit(void);
-struct kq_mark *kq_mark_add(void *obj, unsigned int type, u32 mask, void *owner);
+struct kq_mark *kq_mark_new(void);
+int kq_mark_add(struct kq_mark *mark, void *obj, unsigned int type, u32 mask,
+		void *owner);
 struct kq_mark *kq_mark_find(void *obj, unsigned int type);
 void *kq_mark_owner(struct kq_mark *mark);
 void kq_mark_want(struct kq_mark *mark, u32 mask);
@@ -66,6 +68,8 @@ bool kq_mark_is_attached(struct kq_mark *mark);
 void kq_mark_destroy(struct kq_mark *mark);
 void kq_mark_put(struct kq_mark *mark);
 
+void kq_inode_hold(struct inode *inode);
+void kq_inode_put(struct inode *inode);
 void kq_inode_state(struct inode *inode, struct kq_inode_state *state);
 struct super_block *kq_inode_sb(struct inode *inode);
 struct inode *kq_file_inode(struct file *file);

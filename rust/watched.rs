@@ -22,7 +22,7 @@ use crate::{
     uapi::*,
     wrap::{
         delayed_work::{Call, DelayedCall},
-        fsnotify::{self, Event, Inode, InodeState, Mark, Object},
+        fsnotify::{self, Event, Inode, InodeState, Mark, NewMark, Object},
         global::Global,
         task_work::{self, TaskWork},
     },
@@ -162,9 +162,17 @@ impl Watch {
     /// object if that is an inode, [`Self::end`] is called.
     unsafe fn new(kn: &Knote, object: Object, mask: u32) -> Result<KBox<Self>> {
         let place = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let mut marks = MARKS.lock();
-        // SAFETY: By this function's requirements.
-        let watched = unsafe { Watched::get(object, mask, &mut marks) }?;
+        let mut spares = None;
+        let (marks, watched) = loop {
+            let mut marks = MARKS.lock();
+            // SAFETY: By this function's requirements.
+            if let Some(watched) = unsafe { Watched::get(object, mask, &mut spares, &mut marks) }? {
+                break (marks, watched);
+            }
+            drop(marks);
+            // SAFETY: As above.
+            spares = Some(unsafe { Spares::new(object, mask) }?);
+        };
         let watch = place.write(Self {
             entry: KnlistEntry::default(),
             object: watched.clone(),
@@ -298,24 +306,24 @@ impl Inner {
     }
 }
 
-impl Watched {
-    /// What has the mark on `object`, which tells the events in `mask`. `ENOMEM`. May sleep.
+/// A [`Watched`], and a mark for it, that are made before [`MARKS`] is taken: a task that is short
+/// of memory keeps nobody else waiting.
+struct Spare {
+    watched: Arc<Watched>,
+    mark: NewMark,
+}
+
+impl Spare {
+    /// `ENOMEM`. May sleep.
     ///
     /// # Safety
     ///
     /// The object is there.
-    unsafe fn get(object: Object, mask: u32, marks: &mut GlobalGuard<MARKS>) -> Result<Arc<Self>> {
-        // SAFETY: By this function's requirements.
-        if let Some(mark) = unsafe { Mark::find(object) } {
-            let watched = mark.owner();
-            watched.want(mask, marks);
-            return Ok(watched);
-        }
+    unsafe fn new(object: Object, mask: u32) -> Result<Self> {
         // SAFETY: By this function's requirements.
         let seen = unsafe { object.state() };
-        let is_dir = seen.is_dir;
         let watched = Arc::pin_init(
-            pin_init!(Self {
+            pin_init!(Watched {
                 object,
                 inner <- new_spinlock!(
                     Inner {
@@ -333,23 +341,108 @@ impl Watched {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        if let (Object::Inode(inode), true) = (object, is_dir) {
-            // SAFETY: By this function's requirements.
-            let superblock = unsafe { fsnotify::superblock(inode) };
+        Ok(Self {
+            watched,
+            mark: NewMark::new()?,
+        })
+    }
+
+    /// Puts the mark on the object. `ENOMEM`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The object is there.
+    unsafe fn put(self, marks: &mut GlobalGuard<MARKS>) -> Result<Arc<Watched>> {
+        let Self { watched, mark } = self;
+        let marked = watched.marked.as_mut(marks);
+        // SAFETY: By this function's requirements.
+        marked.mark = Some(unsafe { mark.put_on(watched.object, marked.mask, watched.clone()) }?);
+        Ok(watched)
+    }
+}
+
+/// What a first knote on an object may need.
+struct Spares {
+    own: Spare,
+    /// Of a directory: for its superblock, should it have no mark.
+    superblock: Option<Spare>,
+}
+
+impl Spares {
+    /// `ENOMEM`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The object is there.
+    unsafe fn new(object: Object, mask: u32) -> Result<Self> {
+        // SAFETY: By this function's requirements.
+        let is_dir = unsafe { object.state() }.is_dir;
+        let superblock = match object {
+            Object::Inode(inode) if is_dir => {
+                // SAFETY: As above.
+                let superblock = unsafe { fsnotify::superblock(inode) };
+                // SAFETY: An inode is on its superblock.
+                Some(unsafe { Spare::new(superblock, bindings::KQ_FS_DELETE) }?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            // SAFETY: As above.
+            own: unsafe { Spare::new(object, mask) }?,
+            superblock,
+        })
+    }
+}
+
+impl Watched {
+    /// What has a mark on `object`, which tells the events in `mask` from now on.
+    ///
+    /// # Safety
+    ///
+    /// The object is there.
+    unsafe fn find(object: Object, mask: u32, marks: &mut GlobalGuard<MARKS>) -> Option<Arc<Self>> {
+        // SAFETY: By this function's requirements.
+        let watched = unsafe { Mark::find(object) }?.owner();
+        watched.want(mask, marks);
+        Some(watched)
+    }
+
+    /// What has the mark on `object`, which tells the events in `mask`. If there is none, it is made
+    /// of the spares, and nothing is returned if there are none either. `ENOMEM`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The object is there, and the spares are for it.
+    unsafe fn get(
+        object: Object,
+        mask: u32,
+        spares: &mut Option<Spares>,
+        marks: &mut GlobalGuard<MARKS>,
+    ) -> Result<Option<Arc<Self>>> {
+        // SAFETY: By this function's requirements.
+        if let Some(found) = unsafe { Self::find(object, mask, marks) } {
+            return Ok(Some(found));
+        }
+        let Some(Spares { own, superblock }) = spares.take() else {
+            return Ok(None);
+        };
+        let watched = own.watched.clone();
+        if let Some(spare) = superblock {
+            let object = spare.watched.object;
             // SAFETY: An inode is on its superblock.
-            let superblock = unsafe { Self::get(superblock, bindings::KQ_FS_DELETE, marks) }?;
+            let found = unsafe { Self::find(object, bindings::KQ_FS_DELETE, marks) };
+            let superblock = match found {
+                Some(found) => found,
+                // SAFETY: As above.
+                None => unsafe { spare.put(marks) }?,
+            };
             superblock.marked.as_mut(marks).directories += 1;
             watched.marked.as_mut(marks).superblock = Some(superblock);
         }
         // SAFETY: By this function's requirements.
-        match unsafe { Mark::add(object, mask, watched.clone()) } {
-            Ok(mark) => watched.marked.as_mut(marks).mark = Some(mark),
-            Err(e) => {
-                watched.unmark(marks);
-                return Err(e);
-            }
-        }
-        Ok(watched)
+        unsafe { own.put(marks) }
+            .inspect_err(|_| watched.unmark(marks))
+            .map(Some)
     }
 
     /// Has the mark tell the events in `mask`, too. It never tells less again while there are knotes:
@@ -381,37 +474,58 @@ impl Watched {
     }
 
     /// Without knotes it is to have no mark, with some it is to have one. May sleep.
-    fn tend(self: &Arc<Self>, marks: &mut GlobalGuard<MARKS>) {
-        let Object::Inode(inode) = self.object else {
-            if self.is_unused(marks) {
-                self.unmark(marks);
+    fn tend(self: &Arc<Self>) {
+        // Mostly none is needed.
+        if self.tend_with(None) {
+            match NewMark::new() {
+                Ok(mark) => {
+                    self.tend_with(Some(mark));
+                }
+                // Some other time.
+                Err(_) => self.leave(LATER),
             }
-            return;
+        }
+    }
+
+    /// As [`Self::tend`]; if it is to have a mark, that is `new`. Whether that is what is missing.
+    fn tend_with(self: &Arc<Self>, new: Option<NewMark>) -> bool {
+        // Let go of after the lock: that may take as long as the removal of a file.
+        let _held;
+        let mut marks = MARKS.lock();
+        let Object::Inode(inode) = self.object else {
+            if self.is_unused(&mut marks) {
+                self.unmark(&mut marks);
+            }
+            return false;
         };
-        let held = {
+        if self.inner.lock().knotes.is_empty() {
+            self.unmark(&mut marks);
+            return false;
+        }
+        let marked = self.marked.as_mut(&mut marks);
+        if marked.mark.as_ref().is_some_and(Mark::is_attached) {
+            return false;
+        }
+        let Some(new) = new else {
+            return true;
+        };
+        {
             let inner = self.inner.lock();
             if inner.knotes.is_empty() {
-                None
-            } else {
-                // SAFETY: The file of a knote that is on the list holds it, and the knote does not
-                // let go of that without taking the lock.
-                unsafe { Inode::hold(inode) }
+                // Who has taken off the last has left it to the worker.
+                return false;
             }
-        };
-        let Some(_held) = held else {
-            self.unmark(marks);
-            return;
-        };
-        let marked = self.marked.as_mut(marks);
-        if marked.mark.as_ref().is_some_and(Mark::is_attached) {
-            return;
+            // SAFETY: The file of a knote that is on the list has it open, and the knote does not
+            // let go of that without taking the lock.
+            _held = unsafe { Inode::hold(inode) };
         }
         // SAFETY: The inode is held.
-        match unsafe { Mark::add(self.object, marked.mask, self.clone()) } {
+        match unsafe { new.put_on(self.object, marked.mask, self.clone()) } {
             Ok(mark) => marked.mark = Some(mark),
             // No memory: some other time.
             Err(_) => self.leave(LATER),
         }
+        false
     }
 
     fn is_unused(&self, marks: &mut GlobalGuard<MARKS>) -> bool {
@@ -488,7 +602,7 @@ struct MarkAnew(Arc<Watched>);
 
 impl TaskWork for MarkAnew {
     fn run(self) {
-        self.0.tend(&mut MARKS.lock());
+        self.0.tend();
     }
 }
 
@@ -507,7 +621,7 @@ impl Call for Worker {
                 item
             };
             // Not on the list any more, so that it can be put there again from now on.
-            item.into_arc().tend(&mut MARKS.lock());
+            item.into_arc().tend();
         }
     }
 }

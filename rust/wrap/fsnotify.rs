@@ -8,9 +8,9 @@
 //! later, when nobody can be in the middle of an event any more, the owner is let go of.
 
 use crate::{bindings, watched::Watched};
-use core::ptr::NonNull;
+use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{
-    error::{from_err_ptr, to_result},
+    error::to_result,
     ffi::c_void,
     fs::File,
     prelude::*,
@@ -69,28 +69,28 @@ impl Object {
 /// What of an inode tells changes apart that fsnotify tells alike.
 pub(crate) type InodeState = bindings::kq_inode_state;
 
-/// An inode that is held.
+/// An inode that is held, and its superblock with it.
 pub(crate) struct Inode(NonNull<bindings::inode>);
 
 impl Inode {
-    /// Holds an inode.
+    /// Holds an inode. Any context.
     ///
     /// # Safety
     ///
-    /// Somebody else holds it, too, at the moment.
+    /// Somebody has it open at the moment, by way of a mount.
     pub(crate) unsafe fn hold(inode: *mut bindings::inode) -> Option<Self> {
         let inode = NonNull::new(inode)?;
         // SAFETY: By this function's requirements.
-        unsafe { bindings::ihold(inode.as_ptr()) };
+        unsafe { bindings::kq_inode_hold(inode.as_ptr()) };
         Some(Self(inode))
     }
 }
 
 impl Drop for Inode {
-    // May sleep.
+    // May sleep, and be long: under no lock.
     fn drop(&mut self) {
         // SAFETY: `hold` took it.
-        unsafe { bindings::iput(self.0.as_ptr()) };
+        unsafe { bindings::kq_inode_put(self.0.as_ptr()) };
     }
 }
 
@@ -119,28 +119,51 @@ unsafe impl Send for Mark {}
 // SAFETY: As above.
 unsafe impl Sync for Mark {}
 
-impl Mark {
-    /// Puts a mark on `object`: the events in `mask` are told to `owner`. `ENOMEM`. May sleep.
+/// A mark that is on nothing yet: what memory it takes is there.
+pub(crate) struct NewMark(NonNull<bindings::kq_mark>);
+
+impl NewMark {
+    /// `ENOMEM`. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: No requirement.
+        let mark = unsafe { bindings::kq_mark_new() };
+        NonNull::new(mark).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Puts it on `object`: the events in `mask` are told to `owner`. `ENOMEM`. May sleep.
     ///
     /// # Safety
     ///
     /// The object is there until this returns.
-    pub(crate) unsafe fn add(object: Object, mask: u32, owner: Arc<Watched>) -> Result<Self> {
+    pub(crate) unsafe fn put_on(
+        self,
+        object: Object,
+        mask: u32,
+        owner: Arc<Watched>,
+    ) -> Result<Mark> {
         let (at, kind) = object.parts();
         let owner = Arc::into_raw(owner);
-        // SAFETY: By this function's requirements. The reference goes with the mark.
-        let mark = unsafe { bindings::kq_mark_add(at, kind, mask, owner.cast_mut().cast()) };
-        // INVARIANT: As above.
-        match from_err_ptr(mark).and_then(|mark| NonNull::new(mark).ok_or(ENOMEM)) {
-            Ok(mark) => Ok(Self(mark)),
-            Err(e) => {
-                // SAFETY: There is no mark, and the reference is still ours.
-                drop(unsafe { Arc::from_raw(owner) });
-                Err(e)
-            }
+        let raw = self.0.as_ptr();
+        // SAFETY: By this function's requirements; the mark is new. The reference goes with it.
+        let ret = unsafe { bindings::kq_mark_add(raw, at, kind, mask, owner.cast_mut().cast()) };
+        if let Err(e) = to_result(ret) {
+            // SAFETY: The mark has no owner, and the reference is still ours.
+            drop(unsafe { Arc::from_raw(owner) });
+            return Err(e);
         }
+        // INVARIANT: As above. The reference to the mark is handed on.
+        Ok(Mark(ManuallyDrop::new(self).0))
     }
+}
 
+impl Drop for NewMark {
+    fn drop(&mut self) {
+        // SAFETY: This reference is ours.
+        unsafe { bindings::kq_mark_put(self.0.as_ptr()) };
+    }
+}
+
+impl Mark {
     /// The mark that is on `object`.
     ///
     /// # Safety
@@ -149,7 +172,7 @@ impl Mark {
     pub(crate) unsafe fn find(object: Object) -> Option<Self> {
         let (at, kind) = object.parts();
         // SAFETY: By this function's requirements.
-        // INVARIANT: Only `add` puts marks of our group on anything.
+        // INVARIANT: Only `NewMark` puts marks of our group on anything.
         NonNull::new(unsafe { bindings::kq_mark_find(at, kind) }).map(Self)
     }
 
@@ -209,7 +232,7 @@ pub(crate) unsafe fn exit() {
 
 /// # Safety
 ///
-/// Called for a mark that [`Mark::add`] made, with its owner. Process context, inside an SRCU
+/// Called for a mark that [`NewMark`] put there, with its owner. Process context, inside an SRCU
 /// read-side section; may sleep.
 #[no_mangle]
 unsafe extern "C" fn kq_fs_event(owner: *mut c_void, event: *const Event) {
@@ -220,7 +243,7 @@ unsafe extern "C" fn kq_fs_event(owner: *mut c_void, event: *const Event) {
 
 /// # Safety
 ///
-/// Called when a mark that [`Mark::add`] made is taken away, with its owner. Process context.
+/// Called when a mark that [`NewMark`] put there is taken away, with its owner. Process context.
 #[no_mangle]
 unsafe extern "C" fn kq_mark_freeing(owner: *mut c_void) {
     // SAFETY: By this function's requirements. The mark still has its reference.
@@ -229,7 +252,7 @@ unsafe extern "C" fn kq_mark_freeing(owner: *mut c_void) {
 
 /// # Safety
 ///
-/// Called when a mark that [`Mark::add`] made is freed, with its owner.
+/// Called when a mark that [`NewMark`] put there is freed, with its owner.
 #[no_mangle]
 unsafe extern "C" fn kq_mark_freed(owner: *mut c_void) {
     // SAFETY: By this function's requirements: this is the reference that the mark had.
