@@ -27,6 +27,7 @@ use crate::{
         task_work::{self, TaskWork},
     },
 };
+use core::mem;
 use kernel::{
     alloc::{
         flags::{GFP_KERNEL, GFP_KERNEL_ACCOUNT},
@@ -114,7 +115,8 @@ pub(crate) struct Watched {
 
 struct Inner {
     knotes: Knlist,
-    /// Of an inode: how it was when it was last looked at.
+    /// Of an inode: what has been told of it. The size is told with `KQ_FS_MODIFY`, the rest with
+    /// `KQ_FS_ATTRIB`, which come some time after the change, and after other events.
     seen: InodeState,
 }
 
@@ -264,29 +266,37 @@ impl Inner {
             bindings::KQ_FS_ROLE_NEW_DIR => {
                 return NOTE_WRITE | link_if(of_directory && !event.target_is_dir)
             }
-            bindings::KQ_FS_ROLE_VICTIM => return NOTE_DELETE,
+            // Its attributes may have been changed since, and have told it.
+            bindings::KQ_FS_ROLE_VICTIM => {
+                return match mem::replace(&mut self.seen.is_dead, true) {
+                    false => NOTE_DELETE,
+                    true => 0,
+                }
+            }
             _ => {}
         }
         let mut notes = 0;
-        let was = &self.seen;
         if has(bindings::KQ_FS_CREATE | bindings::KQ_FS_DELETE) {
             notes |= NOTE_WRITE | link_if(of_directory);
         }
         if has(bindings::KQ_FS_MODIFY) {
+            let was = mem::replace(&mut self.seen.size, now.size);
             notes |= match now.size {
                 // Its entries change by other events: this is utimensat(2).
                 _ if now.is_dir => NOTE_ATTRIB,
-                size if size > was.size => NOTE_WRITE | NOTE_EXTEND,
-                size if size < was.size => NOTE_WRITE | NOTE_TRUNCATE,
+                size if size > was => NOTE_WRITE | NOTE_EXTEND,
+                size if size < was => NOTE_WRITE | NOTE_TRUNCATE,
                 _ => NOTE_WRITE,
             };
         }
         if has(bindings::KQ_FS_ATTRIB) {
+            let was = mem::replace(&mut self.seen.nlink, now.nlink);
+            let was_dead = mem::replace(&mut self.seen.is_dead, now.is_dead);
             notes |= match now.nlink {
                 // Renamed over.
-                _ if now.is_dir && now.is_dead && !was.is_dead => NOTE_DELETE,
-                nlink if !now.is_dir && nlink < was.nlink => NOTE_DELETE | NOTE_LINK,
-                nlink if !now.is_dir && nlink > was.nlink => NOTE_LINK,
+                _ if now.is_dir && now.is_dead && !was_dead => NOTE_DELETE,
+                nlink if !now.is_dir && nlink < was => NOTE_DELETE | NOTE_LINK,
+                nlink if !now.is_dir && nlink > was => NOTE_LINK,
                 _ => NOTE_ATTRIB,
             };
         }
@@ -301,7 +311,6 @@ impl Inner {
                 notes |= note;
             }
         }
-        self.seen = now;
         notes
     }
 }

@@ -371,6 +371,9 @@ TEST_F(vnode, directory_removed_while_open_is_deleted)
 	ASSERT_EQ(0, rmdir("dir"));
 	EXPECT_EQ(NOTE_DELETE, notes(self->kq));
 	EXPECT_EQ(0, notes(self->kq));
+	/* Once. */
+	ASSERT_EQ(0, fchmod(dir, 0700));
+	EXPECT_EQ(NOTE_ATTRIB, notes(self->kq));
 	/* And again, with nobody watching a directory between. */
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, close(dir));
@@ -1005,6 +1008,84 @@ TEST_F(vnode, watching_closing_writing_and_unlinking_at_once)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, unlink("after"));
 	EXPECT_EQ(NOTE_DELETE | NOTE_LINK, notes(self->kq));
+}
+
+/* Whatever else happens to the file all the time. */
+static int once_chmod_and_read(int kq, unsigned int round)
+{
+	int fd = open("busy", O_RDONLY | O_CLOEXEC);
+	char c;
+
+	if (fd < 0)
+		return 0;
+	fchmod(fd, round % 2 ? 0600 : 0644);
+	if (pread(fd, &c, 1, 0) < 0)
+		return -errno;
+	close(fd);
+	(void)kq;
+	return 0;
+}
+
+static int once_write(int kq, unsigned int round)
+{
+	int fd = open("busy", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pwrite(fd, "x", 1, 0) != 1)
+		return -errno;
+	close(fd);
+	(void)kq;
+	(void)round;
+	return 0;
+}
+
+/* What the events that there are say, together. */
+static unsigned int all_notes(int kq)
+{
+	struct kevent ev[8];
+	unsigned int all = 0;
+	int n, i;
+
+	while ((n = poll_events(kq, ev, 8)) > 0)
+		for (i = 0; i < n; i++)
+			all |= ev[i].fflags;
+	return all;
+}
+
+TEST_F(vnode, what_a_file_is_told_at_the_same_time_hides_nothing)
+{
+	struct racer racers[] = {
+		{ .once = once_chmod_and_read }, { .once = once_write },
+	};
+	int round, fd;
+	size_t i;
+
+	stop = false;
+	for (i = 0; i < ARRAY_SIZE(racers); i++) {
+		ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, race, &racers[i]));
+	}
+	for (round = 0; round < 1000 && !_metadata->exit_code; round++) {
+		fd = make_file("busy");
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_ALL));
+		ASSERT_EQ(0, append("busy"));
+		EXPECT_EQ(NOTE_EXTEND, all_notes(self->kq) & NOTE_EXTEND);
+		ASSERT_EQ(0, ftruncate(fd, 2));
+		EXPECT_EQ(NOTE_TRUNCATE, all_notes(self->kq) & NOTE_TRUNCATE);
+		ASSERT_EQ(0, link("busy", "other"));
+		EXPECT_EQ(NOTE_LINK, all_notes(self->kq) & NOTE_LINK);
+		ASSERT_EQ(0, unlink("busy"));
+		EXPECT_EQ(NOTE_DELETE, all_notes(self->kq) & NOTE_DELETE);
+		ASSERT_EQ(0, unlink("other"));
+		EXPECT_EQ(NOTE_DELETE, all_notes(self->kq) & NOTE_DELETE);
+		ASSERT_EQ(0, close(fd));
+	}
+	stop = true;
+	for (i = 0; i < ARRAY_SIZE(racers); i++) {
+		ASSERT_EQ(0, pthread_join(racers[i].thread, NULL));
+		EXPECT_EQ(0, racers[i].failed);
+	}
 }
 
 /* The mount's last reference goes while events of its files are under way. */
