@@ -6,7 +6,10 @@
 //! lock's holder. An entry is part of a knote's hook.
 
 use crate::knote::Knote;
-use core::{cell::UnsafeCell, ptr};
+use core::{
+    cell::{Cell, UnsafeCell},
+    ptr,
+};
 use kernel::sync::{Arc, ArcBorrow};
 
 /// What an entry has while it is on a list.
@@ -14,7 +17,7 @@ use kernel::sync::{Arc, ArcBorrow};
 struct Links {
     next: *const KnlistEntry,
     prev: *const KnlistEntry,
-    /// Null while it is on none.
+    /// Null while it is on none, and in a [`Place`].
     kn: *const Knote,
     /// The latest turn that it has had its part in; see [`Knlist::next_of_turn`].
     turn: u32,
@@ -44,13 +47,26 @@ impl Default for KnlistEntry {
     }
 }
 
+/// How far a walk through a list has come whose lock is dropped now and then: an entry without a
+/// knote, in front of the one that is next. Lists that are walked so are not walked otherwise.
+///
+/// # Invariants
+///
+/// The entry is linked if and only if `left` is not zero. Both are used under the lock of the list.
+#[derive(Default)]
+pub(crate) struct Place {
+    entry: KnlistEntry,
+    /// Knotes that are still to be told, if none goes meanwhile.
+    left: Cell<usize>,
+}
+
 /// A list of knotes.
 ///
 /// # Invariants
 ///
 /// `first` begins, and `last` ends, a list of entries that are linked by `next` and `prev` and end
 /// in null. All of them are alive, and their knotes are and have a reference: an entry is taken off
-/// before its knote is let go.
+/// before its knote is let go, or its [`Place`]. `len` of them have a knote.
 pub(crate) struct Knlist {
     first: *const KnlistEntry,
     last: *const KnlistEntry,
@@ -77,7 +93,7 @@ impl Knlist {
 
     /// Whether no knote is on the list.
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_null()
+        self.len == 0
     }
 
     /// knlist_add: puts a knote at the end of the list.
@@ -130,6 +146,23 @@ impl Knlist {
         self.last = entry;
     }
 
+    /// Links an entry that is not linked in front of one that is.
+    fn link_before(&mut self, entry: &KnlistEntry, next: &KnlistEntry) {
+        // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
+        let prev = unsafe { core::mem::replace(&mut (*next.0.get()).prev, entry) };
+        // SAFETY: As above; the new one is not linked anywhere.
+        unsafe {
+            (*entry.0.get()).next = next;
+            (*entry.0.get()).prev = prev;
+        }
+        // SAFETY: By the type invariants the entry before is alive, if there is one.
+        match unsafe { prev.as_ref() } {
+            None => self.first = entry,
+            // SAFETY: As above, of the links.
+            Some(prev) => unsafe { (*prev.0.get()).next = entry },
+        }
+    }
+
     /// Unlinks an entry of this list.
     fn unlink(&mut self, entry: &KnlistEntry) {
         // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
@@ -160,6 +193,51 @@ impl Knlist {
             unsafe { &*kn }.note(hint);
             at = next;
         }
+    }
+
+    /// As [`Self::note`], of at most `most` knotes, from `place` on: at first a new one. Whether
+    /// there are more; then this is to be called again, and before that the lock may be dropped.
+    /// However many knotes come meanwhile, no more are told than there were at first.
+    ///
+    /// # Safety
+    ///
+    /// One `place` is used for one list. While what was returned last is true, it neither moves nor
+    /// goes.
+    pub(crate) unsafe fn note_turn(&mut self, place: &Place, hint: u64, most: usize) -> bool {
+        let mut left = place.left.take();
+        let mut at = if left == 0 {
+            left = self.len;
+            self.first
+        } else {
+            // SAFETY: `self` is borrowed exclusively, and with it the links of all its entries.
+            let next = unsafe { (*place.entry.0.get()).next };
+            // INVARIANT: `left` has become zero above.
+            self.unlink(&place.entry);
+            next
+        };
+        let mut told = 0;
+        // SAFETY: By the type invariants what `first` and the links lead to is alive.
+        while let Some(entry) = unsafe { at.as_ref() } {
+            if left == 0 {
+                return false;
+            }
+            if told == most {
+                self.link_before(&place.entry, entry);
+                // INVARIANT: Linked, and `left` is not zero.
+                place.left.set(left);
+                return true;
+            }
+            // SAFETY: As above, of the links.
+            let Links { next, kn, .. } = unsafe { *entry.0.get() };
+            // SAFETY: By the type invariants the knote is alive. The place of another walk has none.
+            if let Some(kn) = unsafe { kn.as_ref() } {
+                kn.note(hint);
+                told += 1;
+                left -= 1;
+            }
+            at = next;
+        }
+        false
     }
 
     /// The next knote that has not had its part in `turn` yet. With this a holder of the lock can

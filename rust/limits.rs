@@ -72,6 +72,11 @@ pub(crate) fn exit() {
 }
 
 impl User {
+    /// The real uid.
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Counts one more knote. `ENOMEM` past the limit.
     pub(crate) fn charge_watch(&self) -> Result {
         // SAFETY: No requirement: reads a module parameter.

@@ -17,7 +17,7 @@
 
 use crate::{
     bindings,
-    knlist::{Knlist, KnlistEntry},
+    knlist::{Knlist, KnlistEntry, Place},
     knote::Knote,
     uapi::*,
     wrap::{
@@ -39,7 +39,11 @@ use kernel::{
     },
     new_spinlock,
     prelude::*,
-    sync::{Arc, ArcBorrow, GlobalGuard, GlobalLockedBy, SpinLock},
+    rbtree::{RBTree, RBTreeNodeReservation},
+    sync::{
+        lock::{spinlock::SpinLockBackend, Guard},
+        Arc, ArcBorrow, GlobalGuard, GlobalLockedBy, SpinLock,
+    },
     task::Task,
 };
 
@@ -48,6 +52,13 @@ const LINGER: u32 = 20;
 
 /// Unused marks past which whoever adds one clears them away, so that they cannot pile up.
 const MOST: usize = 256;
+
+/// Knotes of one user on one object: whoever does something to it tells all of them, and others
+/// are to be able to work with a library or the root directory however much one user watches it.
+const MOST_OF_USER: usize = 1024;
+
+/// Knotes that are told with preemption off, without a break.
+const TURN: usize = 256;
 
 /// Milliseconds to wait for somebody else to be through with an inode's marks.
 const LATER: u32 = 100;
@@ -89,6 +100,8 @@ pub(crate) mod hint {
 pub(crate) struct Watch {
     entry: KnlistEntry,
     object: Arc<Watched>,
+    /// Whose knote it is.
+    uid: u32,
 }
 
 impl_list_arc_safe! {
@@ -115,6 +128,8 @@ pub(crate) struct Watched {
 
 struct Inner {
     knotes: Knlist,
+    /// How many of them a user (a real uid) has. Who has none is not there.
+    users: RBTree<u32, usize>,
     /// Of an inode: what has been told of it. The size is told with `KQ_FS_MODIFY`, the rest with
     /// `KQ_FS_ATTRIB`, which come some time after the change, and after other events.
     seen: InodeState,
@@ -134,7 +149,7 @@ struct Marked {
 
 impl Watch {
     /// Puts a knote on the list of the inode that its file is of, to be told `notes` at least.
-    /// `ENOMEM`. Process context, may sleep.
+    /// `ENOMEM`, also if the user has too many there. Process context, may sleep.
     ///
     /// # Safety
     ///
@@ -145,8 +160,8 @@ impl Watch {
         unsafe { Self::new(kn, Object::of_file(file), inode_mask(notes)) }
     }
 
-    /// Puts a knote on the list of the current task's mount namespace. `ENOMEM`. Process context,
-    /// may sleep.
+    /// Puts a knote on the list of the current task's mount namespace. `ENOMEM`, as above.
+    /// Process context, may sleep.
     ///
     /// # Safety
     ///
@@ -164,6 +179,8 @@ impl Watch {
     /// object if that is an inode, [`Self::end`] is called.
     unsafe fn new(kn: &Knote, object: Object, mask: u32) -> Result<KBox<Self>> {
         let place = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let room = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let uid = kn.kqueue().user().uid();
         let mut spares = None;
         let (marks, watched) = loop {
             let mut marks = MARKS.lock();
@@ -178,6 +195,7 @@ impl Watch {
         let watch = place.write(Self {
             entry: KnlistEntry::default(),
             object: watched.clone(),
+            uid,
         });
         let mut inner = watched.inner.lock();
         if inner.knotes.is_empty() {
@@ -185,6 +203,7 @@ impl Watch {
             // SAFETY: By this function's requirements.
             inner.seen = unsafe { object.state() };
         }
+        inner.charge(uid, room)?;
         // SAFETY: The entry is new, and is to be the knote's; by this function's requirements it is
         // taken off before that goes.
         unsafe { inner.knotes.add(&watch.entry, kn) };
@@ -207,9 +226,15 @@ impl Watch {
     /// Takes the knote off the list: nothing is told to it any more. May be called more than once.
     /// Process context, also with preemption off.
     pub(crate) fn end(&self) {
-        // A statement of its own, so that the lock is not held for what follows.
-        // SAFETY: The entry is on this list or on none, and was put there by `new`.
-        let was_on = unsafe { self.object.inner.lock().knotes.remove(&self.entry) };
+        let was_on = {
+            let mut inner = self.object.inner.lock();
+            // SAFETY: The entry is on this list or on none, and was put there by `new`.
+            let was_on = unsafe { inner.knotes.remove(&self.entry) };
+            if was_on {
+                inner.uncharge(self.uid);
+            }
+            was_on
+        };
         if was_on {
             self.object.leave_if_unused();
         }
@@ -251,6 +276,24 @@ fn mounts_hint(event: &Event) -> u64 {
 }
 
 impl Inner {
+    /// Counts one more knote of a user. `ENOMEM` past the limit.
+    fn charge(&mut self, uid: u32, room: RBTreeNodeReservation<u32, usize>) -> Result {
+        match self.users.get_mut(&uid) {
+            Some(count) if *count >= MOST_OF_USER => return Err(ENOMEM),
+            Some(count) => *count += 1,
+            None => drop(self.users.insert(room.into_node(uid, 1))),
+        }
+        Ok(())
+    }
+
+    /// Counts one less.
+    fn uncharge(&mut self, uid: u32) {
+        match self.users.get_mut(&uid) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.users.remove_node(&uid)),
+        }
+    }
+
     /// What the event means for the inode at `object`, as `NOTE_*` of `EVFILT_VNODE`.
     fn notes(&mut self, event: &Event, now: InodeState) -> u32 {
         let has = |bits| event.mask & bits != 0;
@@ -337,6 +380,7 @@ impl Spare {
                 inner <- new_spinlock!(
                     Inner {
                         knotes: Knlist::new(),
+                        users: RBTree::new(),
                         seen,
                     },
                     "kqueue_watched"
@@ -564,7 +608,7 @@ impl Watched {
         }
     }
 
-    /// Tells the knotes. Process context.
+    /// Tells the knotes. Process context, may sleep.
     pub(crate) fn event(&self, event: &Event) {
         let mut inner = self.inner.lock();
         // Its inode, or namespace, is held by a knote that is there, and may be gone if none is.
@@ -577,14 +621,28 @@ impl Watched {
             Object::Mounts(_) => mounts_hint(event),
             Object::Super(_) => return,
         };
-        inner.knotes.note(hint);
+        self.tell(inner, hint);
     }
 
-    /// The offset of `file` has been set: tells the knotes on its inode. Process context.
+    /// Tells the knotes, in turns: there may be many. May sleep.
+    fn tell<'a>(&'a self, mut inner: Guard<'a, Inner, SpinLockBackend>, hint: u64) {
+        let place = Place::default();
+        // SAFETY: The place is used here only, and stays where it is until there are no more.
+        while unsafe { inner.knotes.note_turn(&place, hint, TURN) } {
+            drop(inner);
+            // SAFETY: Process context, and no lock of ours is held.
+            unsafe { bindings::kq_cond_resched() };
+            inner = self.inner.lock();
+        }
+    }
+
+    /// The offset of `file` has been set: tells the knotes on its inode. Process context, may
+    /// sleep.
     pub(crate) fn sought(file: &File) {
         // SAFETY: The file holds its inode.
         if let Some(mark) = unsafe { Mark::find(Object::of_file(file)) } {
-            mark.owner().inner.lock().knotes.note(hint::SEEK);
+            let watched = mark.owner();
+            watched.tell(watched.inner.lock(), hint::SEEK);
         }
     }
 

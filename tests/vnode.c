@@ -769,6 +769,113 @@ TEST_F(vnode, path_descriptor_of_a_file_that_must_not_be_read_is_eacces)
 	EXPECT_EQ(0, in_child(watches_as_somebody, &hidden));
 }
 
+/* Whoever does something to a file tells all of them. */
+enum { MOST = 1024 };
+
+static int watch_once_more(int kq, int fd, uintptr_t which)
+{
+	return change_all(kq, fd, EVFILT_VNODE,
+			  EV_ADD | EV_CLEAR | EV_UDATA_SPECIFIC, NOTE_WRITE, 0,
+			  (void *)which);
+}
+
+static void watches_as_another_user(void *arg)
+{
+	int kq;
+
+	CHILD_CHECK(!setgid(65534) && !setuid(65534));
+	kq = kqueue();
+	CHILD_CHECK(!watch_once_more(kq, *(int *)arg, 0));
+}
+
+TEST_F(vnode, user_has_1024_knotes_on_a_file_and_all_are_told)
+{
+	static struct kevent ev[MOST + 1];
+	int fd = make_file("file"), other = make_file("other"), i;
+
+	ASSERT_LE(0, fd);
+	for (i = 0; i < MOST; i++) {
+		ASSERT_EQ(0, watch_once_more(self->kq, fd, i));
+	}
+	EXPECT_EQ(-ENOMEM, watch_once_more(self->kq, fd, MOST));
+	/* Another file, or another user, has nothing to do with it. */
+	EXPECT_EQ(0, watch_once_more(self->kq, other, 0));
+	EXPECT_EQ(0, in_child(watches_as_another_user, &fd));
+	ASSERT_EQ(0, append("file"));
+	EXPECT_EQ(MOST, poll_events(self->kq, ev, MOST + 1));
+	for (i = 0; i < MOST; i++) {
+		ASSERT_EQ(NOTE_WRITE, ev[i].fflags);
+		ASSERT_EQ(i, (uintptr_t)ev[i].udata);
+	}
+	/* One that goes makes room. */
+	ASSERT_EQ(0, change_all(self->kq, fd, EVFILT_VNODE,
+				EV_DELETE | EV_UDATA_SPECIFIC, 0, 0, (void *)1));
+	EXPECT_EQ(0, watch_once_more(self->kq, fd, MOST));
+	EXPECT_EQ(-ENOMEM, watch_once_more(self->kq, fd, 1));
+	ASSERT_EQ(0, close(fd));
+	fd = open("file", O_RDWR);
+	EXPECT_EQ(0, watch_once_more(self->kq, fd, 0));
+}
+
+struct coming_and_going {
+	int kq, fd;
+	atomic_bool stop;
+};
+
+static void *comes_and_goes(void *arg)
+{
+	struct coming_and_going *it = arg;
+	intptr_t ret = 0;
+	int i;
+
+	for (i = 0; !it->stop && !ret; i = (i + 1) % (MOST / 2)) {
+		ret = watch_once_more(it->kq, it->fd, i);
+		if (!ret && i % 3)
+			ret = change_all(it->kq, it->fd, EVFILT_VNODE,
+					 EV_DELETE | EV_UDATA_SPECIFIC, 0, 0,
+					 (void *)(uintptr_t)i);
+	}
+	return (void *)ret;
+}
+
+static void *writes(void *arg)
+{
+	struct coming_and_going *it = arg;
+	intptr_t ret = 0;
+
+	while (!it->stop && !ret)
+		ret = pwrite(it->fd, "x", 1, 0) != 1;
+	return (void *)ret;
+}
+
+TEST_F(vnode, knotes_that_come_and_go_while_many_are_told_hide_no_other)
+{
+	static struct kevent ev[MOST];
+	struct coming_and_going it = {
+		.kq = kqueue(), .fd = make_file("file"),
+	};
+	pthread_t threads[2];
+	void *ret;
+	int i;
+
+	ASSERT_LE(0, it.fd);
+	for (i = 0; i < MOST / 2; i++) {
+		ASSERT_EQ(0, watch_once_more(self->kq, it.fd, i));
+	}
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, comes_and_goes, &it));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, writes, &it));
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(1, pwrite(it.fd, "x", 1, 0));
+		EXPECT_EQ(MOST / 2, poll_events(self->kq, ev, MOST));
+	}
+	it.stop = true;
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(threads[i], &ret));
+		EXPECT_EQ(NULL, ret);
+	}
+	ASSERT_EQ(0, close(it.kq));
+}
+
 /*
  * Unmounting. The file stays open, and can be used.
  */
