@@ -199,9 +199,21 @@ void kq_mark_want(struct kq_mark *m, u32 mask)
 	fsnotify_modify_mark_mask(&m->mark, mask, 0);
 }
 
+/*
+ * The mark was on something. It may be taken away by itself; or all that hangs on
+ * the object is, and then one that was added meanwhile goes without being told.
+ */
 bool kq_mark_is_attached(struct kq_mark *m)
 {
-	return READ_ONCE(m->mark.flags) & FSNOTIFY_MARK_FLAG_ATTACHED;
+	/* It stays as long as the mark. */
+	struct fsnotify_mark_connector *conn = m->mark.connector;
+	bool attached;
+
+	spin_lock(&conn->lock);
+	attached = m->mark.flags & FSNOTIFY_MARK_FLAG_ATTACHED &&
+		   conn->type != FSNOTIFY_OBJ_TYPE_DETACHED;
+	spin_unlock(&conn->lock);
+	return attached;
 }
 
 /* May sleep. The caller has a reference, and keeps it. */

@@ -182,7 +182,7 @@ impl Watch {
         let room = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let uid = kn.kqueue().user().uid();
         let mut spares = None;
-        let (marks, watched) = loop {
+        let (mut marks, watched) = loop {
             let mut marks = MARKS.lock();
             // SAFETY: By this function's requirements.
             if let Some(watched) = unsafe { Watched::get(object, mask, &mut spares, &mut marks) }? {
@@ -207,8 +207,18 @@ impl Watch {
         // SAFETY: The entry is new, and is to be the knote's; by this function's requirements it is
         // taken off before that goes.
         unsafe { inner.knotes.add(&watch.entry, kn) };
+        let is_nameless = matches!(object, Object::Inode(_)) && inner.seen.nlink == 0;
         drop(inner);
+        // The mark may have gone just before, and who took it away have seen no knote. Knotes are
+        // looked for under the lock of the list, so if none was seen, that it has gone is seen now.
+        let is_marked = watched.is_marked(&mut marks);
         drop(marks);
+        if !is_marked {
+            watched.tend();
+        } else if is_nameless {
+            // As in `tend_with`.
+            watched.leave(LATER);
+        }
         // A statement of its own, so that the lock is not held for what follows.
         let too_many = UNUSED.lock().count > MOST;
         if too_many {
@@ -292,6 +302,21 @@ impl Inner {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.users.remove_node(&uid)),
         }
+    }
+
+    /// What has happened to an inode, which is now so, and was told to nobody, as `NOTE_*`.
+    fn missed(&mut self, now: InodeState) -> u32 {
+        let mut event = Event {
+            role: bindings::KQ_FS_ROLE_SELF,
+            ..Event::default()
+        };
+        if !now.is_dir && now.size != self.seen.size {
+            event.mask |= bindings::KQ_FS_MODIFY;
+        }
+        if !now.is_dir && now.nlink != self.seen.nlink {
+            event.mask |= bindings::KQ_FS_ATTRIB;
+        }
+        self.notes(&event, now)
     }
 
     /// What the event means for the inode at `object`, as `NOTE_*` of `EVFILT_VNODE`.
@@ -555,8 +580,7 @@ impl Watched {
             self.unmark(&mut marks);
             return false;
         }
-        let marked = self.marked.as_mut(&mut marks);
-        if marked.mark.as_ref().is_some_and(Mark::is_attached) {
+        if self.is_marked(&mut marks) {
             return false;
         }
         let Some(new) = new else {
@@ -572,13 +596,40 @@ impl Watched {
             // let go of that without taking the lock.
             _held = unsafe { Inode::hold(inode) };
         }
+        let marked = self.marked.as_mut(&mut marks);
+        if let Some(mark) = marked.mark.take() {
+            // It may have gone with its whole list, but not for itself.
+            mark.destroy();
+        }
         // SAFETY: The inode is held.
         match unsafe { new.put_on(self.object, marked.mask, self.clone()) } {
             Ok(mark) => marked.mark = Some(mark),
-            // No memory: some other time.
-            Err(_) => self.leave(LATER),
+            Err(_) => {
+                // No memory: some other time.
+                self.leave(LATER);
+                return false;
+            }
         }
+        drop(marks);
+        let mut inner = self.inner.lock();
+        // SAFETY: The inode is held.
+        let now = unsafe { self.object.state() };
+        if now.nlink == 0 {
+            // The last entry that leads to it may be going at this moment, and take the new mark
+            // with it, which is told to nobody.
+            self.leave(LATER);
+        }
+        // What happened while there was no mark.
+        let hint = inner.missed(now);
+        self.tell(inner, hint.into());
         false
+    }
+
+    /// Whether it has a mark that tells. Then who takes the mark away sees the knotes that are there
+    /// now.
+    fn is_marked(&self, marks: &mut GlobalGuard<MARKS>) -> bool {
+        let mark = &self.marked.as_mut(marks).mark;
+        mark.as_ref().is_some_and(Mark::is_attached)
     }
 
     fn is_unused(&self, marks: &mut GlobalGuard<MARKS>) -> bool {

@@ -1195,6 +1195,62 @@ TEST_F(vnode, what_a_file_is_told_at_the_same_time_hides_nothing)
 	}
 }
 
+struct removal {
+	atomic_int round, done;
+};
+
+static void *removes(void *arg)
+{
+	struct removal *it = arg;
+	int round = 0;
+
+	while (!stop) {
+		if (it->round == round)
+			continue;
+		round = it->round;
+		if (unlink("second"))
+			return "cannot unlink";
+		it->done = round;
+	}
+	return NULL;
+}
+
+/* It is open by the name that went first. */
+TEST_F(vnode, file_that_is_watched_as_its_last_name_goes_stays_watched)
+{
+	struct removal it = {};
+	pthread_t thread;
+	int i, fd;
+	void *error;
+	off_t size;
+
+	stop = false;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, removes, &it));
+	for (i = 1; i <= 300; i++) {
+		fd = make_file("first");
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, link("first", "second"));
+		ASSERT_EQ(0, unlink("first"));
+		it.round = i;
+		/* The first knote there is, or one that comes when others have gone. */
+		do {
+			change(self->kq, fd, EVFILT_VNODE, EV_DELETE);
+			ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_CHANGES));
+		} while (i % 2 && it.done != i);
+		while (it.done != i)
+			;
+		notes(self->kq);
+		size = 0;
+		ASSERT_TRUE(EVENTUALLY(pwrite(fd, "x", 1, size++) == 1 &&
+				       notes(self->kq)));
+		ASSERT_EQ(0, close(fd));
+	}
+	stop = true;
+	ASSERT_EQ(0, pthread_join(thread, &error));
+	EXPECT_EQ(NULL, error)
+		TH_LOG("%s", (char *)error);
+}
+
 /* The mount's last reference goes while events of its files are under way. */
 TEST_F(vnode, unmounting_while_it_is_watched)
 {
