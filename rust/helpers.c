@@ -173,6 +173,11 @@ void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs)
 	mod_delayed_work(system_percpu_wq, work, msecs_to_jiffies(msecs));
 }
 
+void kq_queue_delayed_work(struct delayed_work *work, unsigned int msecs)
+{
+	queue_delayed_work(system_percpu_wq, work, msecs_to_jiffies(msecs));
+}
+
 /* ---- Descriptors ---- */
 
 /* What slot fd holds, to be compared and not used. Takes the RCU read lock. */

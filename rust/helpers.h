@@ -63,6 +63,7 @@ void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));
 void kq_init_delayed_work(struct delayed_work *work,
 			  void (*func)(struct work_struct *));
 void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs);
+void kq_queue_delayed_work(struct delayed_work *work, unsigned int msecs);
 
 /* Descriptors. */
 void *kq_files_lookup(struct files_struct *files, unsigned int fd);

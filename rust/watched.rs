@@ -41,10 +41,12 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
     sync::{
+        atomic::{Atomic, Relaxed},
         lock::{spinlock::SpinLockBackend, Guard},
         Arc, ArcBorrow, GlobalGuard, GlobalLockedBy, SpinLock,
     },
     task::Task,
+    time::{hrtimer::HrTimerExpires, Instant, Monotonic, NSEC_PER_MSEC},
 };
 
 /// Milliseconds that a mark stays without knotes, for the next knote on the same object.
@@ -52,6 +54,9 @@ const LINGER: u32 = 20;
 
 /// Unused marks past which whoever adds one clears them away, so that they cannot pile up.
 const MOST: usize = 256;
+
+/// How many of these it clears away.
+const SOME: usize = 16;
 
 /// Knotes of one user on one object: whoever does something to it tells all of them, and others
 /// are to be able to work with a library or the root directory however much one user watches it.
@@ -119,6 +124,8 @@ pub(crate) struct Watched {
     #[pin]
     inner: SpinLock<Inner>,
     marked: GlobalLockedBy<Marked, MARKS>,
+    /// When it may be tended, in nanoseconds of the monotonic clock.
+    due: Atomic<i64>,
     /// In [`UNUSED`].
     #[pin]
     links: ListLinks,
@@ -222,7 +229,7 @@ impl Watch {
         // A statement of its own, so that the lock is not held for what follows.
         let too_many = UNUSED.lock().count > MOST;
         if too_many {
-            Worker::call();
+            Worker::clear(SOME);
         }
         Ok(watch)
     }
@@ -249,6 +256,10 @@ impl Watch {
             self.object.leave_if_unused();
         }
     }
+}
+
+fn monotonic_ns() -> i64 {
+    Instant::<Monotonic>::now().as_nanos()
 }
 
 /// What fsnotify is to tell for `NOTE_*` of `EVFILT_VNODE`. What is frequent is told only where it
@@ -414,6 +425,7 @@ impl Spare {
                     mask,
                     ..Marked::default()
                 }),
+                due: Atomic::new(0),
                 links <- ListLinks::new(),
                 tracker <- AtomicTracker::new(),
             }),
@@ -636,9 +648,17 @@ impl Watched {
         self.marked.as_mut(marks).directories == 0 && self.inner.lock().knotes.is_empty()
     }
 
-    /// Leaves it to the worker to tend it, in `msecs` milliseconds. Process context, also
-    /// with preemption off.
+    /// Leaves it to the worker to tend it: [`LATER`], and not before, or at any time from now on, in
+    /// some [`LINGER`] milliseconds. Process context, also with preemption off.
     fn leave(self: &Arc<Self>, msecs: u32) {
+        if msecs == LATER {
+            let due = monotonic_ns() + i64::from(msecs) * NSEC_PER_MSEC;
+            self.due.store(due, Relaxed);
+        }
+        self.leave_as_is(msecs);
+    }
+
+    fn leave_as_is(self: &Arc<Self>, msecs: u32) {
         // If it is there already, the worker has not looked at it yet.
         if let Ok(item) = ListArc::try_from_arc(self.clone()) {
             let mut unused = UNUSED.lock();
@@ -646,8 +666,17 @@ impl Watched {
             unused.count += 1;
             drop(unused);
             if let Some(worker) = WORKER.get() {
-                worker.call_in(msecs);
+                worker.call_once_in(msecs);
             }
+        }
+    }
+
+    /// Tends it, if it is time; else it is left to the worker again. May sleep.
+    fn tend_if_due(self: &Arc<Self>) {
+        if monotonic_ns() < self.due.load(Relaxed) {
+            self.leave_as_is(LINGER);
+        } else {
+            self.tend();
         }
     }
 
@@ -729,18 +758,29 @@ struct Worker;
 
 impl Call for Worker {
     fn call() {
-        loop {
-            let item = {
-                let mut unused = UNUSED.lock();
-                let Some(item) = unused.objects.pop_front() else {
-                    return;
-                };
-                unused.count -= 1;
-                item
+        Self::clear(usize::MAX);
+    }
+}
+
+impl Worker {
+    /// Tends what is there now, `most` of it at most: what is put back meanwhile has to wait for the
+    /// next call. May sleep.
+    fn clear(most: usize) {
+        let count = UNUSED.lock().count.min(most);
+        for _ in 0..count {
+            let Some(watched) = Self::next() else {
+                return;
             };
-            // Not on the list any more, so that it can be put there again from now on.
-            item.into_arc().tend();
+            watched.tend_if_due();
         }
+    }
+
+    /// Takes one off the list: from now on it can be put there again.
+    fn next() -> Option<Arc<Watched>> {
+        let mut unused = UNUSED.lock();
+        let item = unused.objects.pop_front()?;
+        unused.count -= 1;
+        Some(item.into_arc())
     }
 }
 
@@ -773,7 +813,10 @@ pub(crate) unsafe fn exit() {
     let worker = unsafe { WORKER.take() };
     // Waits for a call that is under way.
     drop(worker);
-    Worker::call();
+    // Whenever they are due: without knotes, none is put back.
+    while let Some(watched) = Worker::next() {
+        watched.tend();
+    }
     // SAFETY: By this function's requirements.
     unsafe { fsnotify::exit() };
 }

@@ -44,6 +44,13 @@ impl DelayedCall {
         unsafe { bindings::kq_mod_delayed_work(self.work.get(), msecs) };
     }
 
+    /// Calls in `msecs` milliseconds, unless a call is due already, which comes when it comes. Any
+    /// context.
+    pub(crate) fn call_once_in(&self, msecs: u32) {
+        // SAFETY: The work is initialised, and called off before it goes.
+        unsafe { bindings::kq_queue_delayed_work(self.work.get(), msecs) };
+    }
+
     /// Calls off, and waits for a call that is under way. May sleep.
     pub(crate) fn cancel(&self) {
         // SAFETY: The work is initialised.
