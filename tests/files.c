@@ -407,7 +407,6 @@ TEST_F(files, kqueue_can_only_be_read)
 	EXPECT_EQ(-EINVAL, watch(self->kq, kq, EVFILT_EMPTY));
 }
 
-/* To go when they can be watched. */
 TEST_F(files, epoll_and_kqueue_can_watch_each_other_and_neither_hangs)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
