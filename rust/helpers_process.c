@@ -102,7 +102,7 @@ static bool kq_has_ids(const struct cred *cred, kuid_t uid, kgid_t gid)
  */
 enum kq_pid_access kq_pid_may_watch(struct pid *pid, struct kq_pid_ids *ids)
 {
-	enum kq_pid_access access = KQ_PID_DENIED;
+	enum kq_pid_access access = KQ_PID_GONE;
 	const struct cred *cred = current_cred(), *tcred;
 	struct task_exec_state *exec_state;
 	struct task_struct *task;
@@ -117,6 +117,7 @@ enum kq_pid_access kq_pid_may_watch(struct pid *pid, struct kq_pid_ids *ids)
 		access = KQ_PID_ALLOWED;
 		goto out;
 	}
+	access = KQ_PID_DENIED;
 	tcred = __task_cred(task);
 	if (!kq_has_ids(tcred, cred->uid, cred->gid) &&
 	    !ns_capable_noaudit(tcred->user_ns, CAP_SYS_PTRACE))

@@ -23,6 +23,7 @@ enum kq_pid_state {
 
 /* Whether one may be watched, and why. */
 enum kq_pid_access {
+	KQ_PID_GONE,		/* reaped */
 	KQ_PID_DENIED,
 	KQ_PID_ALLOWED_BY_IDS,
 	KQ_PID_ALLOWED,		/* whatever its ids */

@@ -239,7 +239,7 @@ impl<N: Named> Filter for Proc<N> {
     fn attach(kn: &Knote, hook: &Hook) -> Result<bool> {
         let pid = N::pid(kn)?;
         let how = How {
-            access: pid.may_watch().ok_or(EACCES)?,
+            access: pid.may_watch()?,
             ns: pid::current_ns().ok_or(ESRCH)?,
             armed: Armed::new(Kind::Execs)?,
         };

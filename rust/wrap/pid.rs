@@ -110,15 +110,16 @@ impl Pid {
         }
     }
 
-    /// Whether the current task may know what the process does: `None`, or what goes for its
-    /// children. Process context.
-    pub(crate) fn may_watch(&self) -> Option<Access> {
+    /// Why the current task may know what the process does, which goes for its children, too.
+    /// `EACCES` where it may not; `ESRCH` where the process was reaped. Process context.
+    pub(crate) fn may_watch(&self) -> Result<Access> {
         let mut ids = bindings::kq_pid_ids::default();
         // SAFETY: It is alive; `ids` is a local.
         match unsafe { bindings::kq_pid_may_watch(self.as_ptr(), &mut ids) } {
-            bindings::KQ_PID_ALLOWED_BY_IDS => Some(Access(Some(ids))),
-            bindings::KQ_PID_ALLOWED => Some(Access(None)),
-            _ => None,
+            bindings::KQ_PID_ALLOWED_BY_IDS => Ok(Access(Some(ids))),
+            bindings::KQ_PID_ALLOWED => Ok(Access(None)),
+            bindings::KQ_PID_GONE => Err(ESRCH),
+            _ => Err(EACCES),
         }
     }
 
