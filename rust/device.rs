@@ -87,7 +87,7 @@ impl Drop for OpenKqueue {
 }
 
 static FOPS: SyncFops = SyncFops(bindings::file_operations {
-    owner: crate::THIS_MODULE.as_ptr(),
+    owner: &raw mut bindings::__this_module,
     open: Some(open),
     flush: Some(flush),
     release: Some(release),

@@ -132,5 +132,7 @@ unsafe extern "C" fn expired<T: Expires>(
     let timer = unsafe { &*timer.cast::<Timer<T>>() };
     // SAFETY: As above.
     unsafe { &*timer.owner }.expired(timer.clock);
-    bindings::hrtimer_restart_HRTIMER_NORESTART
+    // SAFETY: An enumeration of C, `HRTIMER_NORESTART` being its first. Bindgen makes it a plain
+    // number in some kernels, and a type around one in others.
+    unsafe { core::mem::transmute::<core::ffi::c_uint, bindings::hrtimer_restart>(0) }
 }

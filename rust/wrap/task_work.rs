@@ -43,7 +43,7 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
         GFP_ATOMIC,
     )?;
     // SAFETY: The module is there, as this is its code.
-    if !unsafe { bindings::try_module_get(crate::THIS_MODULE.as_ptr()) } {
+    if !unsafe { bindings::try_module_get(&raw mut bindings::__this_module) } {
         return Err(ENODEV);
     }
     let work = KBox::into_raw(work);
@@ -59,7 +59,7 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
         // SAFETY: It was not queued, so it is still ours.
         drop(unsafe { KBox::from_raw(work) });
         // SAFETY: It was taken above.
-        unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
+        unsafe { bindings::module_put(&raw mut bindings::__this_module) };
         return Err(ESRCH);
     }
     Ok(())
@@ -73,7 +73,7 @@ unsafe extern "C" fn trampoline<W: TaskWork>(head: *mut bindings::callback_head)
     let work = unsafe { KBox::from_raw(head.cast::<Work<W>>()) };
     KBox::into_inner(work).work.run();
     // SAFETY: `add` took it.
-    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
+    unsafe { bindings::module_put(&raw mut bindings::__this_module) };
 }
 
 /// Waits until no task is in this module's code for a work. To be called when the module goes; may
