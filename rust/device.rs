@@ -17,6 +17,7 @@ use crate::{
     uapi::*,
     wrap::{
         files::{FileKind, FilesId},
+        module::this_module,
         uaccess,
     },
 };
@@ -87,7 +88,7 @@ impl Drop for OpenKqueue {
 }
 
 static FOPS: SyncFops = SyncFops(bindings::file_operations {
-    owner: &raw mut bindings::__this_module,
+    owner: this_module(),
     open: Some(open),
     flush: Some(flush),
     release: Some(release),

@@ -9,6 +9,7 @@ pub(crate) mod global;
 pub(crate) mod hrtimer;
 pub(crate) mod irq_work;
 pub(crate) mod lock;
+pub(crate) mod module;
 pub(crate) mod pid;
 pub(crate) mod pipe;
 pub(crate) mod poll;

@@ -2,6 +2,7 @@
 
 //! Work that a task does itself, before it returns to user space.
 
+use super::module::this_module;
 use crate::bindings;
 use core::ptr;
 use kernel::{
@@ -43,7 +44,7 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
         GFP_ATOMIC,
     )?;
     // SAFETY: The module is there, as this is its code.
-    if !unsafe { bindings::try_module_get(&raw mut bindings::__this_module) } {
+    if !unsafe { bindings::try_module_get(this_module()) } {
         return Err(ENODEV);
     }
     let work = KBox::into_raw(work);
@@ -59,7 +60,7 @@ pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W)
         // SAFETY: It was not queued, so it is still ours.
         drop(unsafe { KBox::from_raw(work) });
         // SAFETY: It was taken above.
-        unsafe { bindings::module_put(&raw mut bindings::__this_module) };
+        unsafe { bindings::module_put(this_module()) };
         return Err(ESRCH);
     }
     Ok(())
@@ -73,7 +74,7 @@ unsafe extern "C" fn trampoline<W: TaskWork>(head: *mut bindings::callback_head)
     let work = unsafe { KBox::from_raw(head.cast::<Work<W>>()) };
     KBox::into_inner(work).work.run();
     // SAFETY: `add` took it.
-    unsafe { bindings::module_put(&raw mut bindings::__this_module) };
+    unsafe { bindings::module_put(this_module()) };
 }
 
 /// Waits until no task is in this module's code for a work. To be called when the module goes; may
