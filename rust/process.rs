@@ -146,27 +146,34 @@ fn in_chain<'a>(chain: &'a Chain, pid: &Pid) -> Option<ArcBorrow<'a, Process>> {
     chain.iter().find(|it| it.pid.addr() == pid.addr())
 }
 
-/// The process of `pid`, if it is watched. Any context.
-fn find(pid: &Pid) -> Option<Arc<Process>> {
-    let bucket = bucket(pid)?;
-    // A knote that was on it before what happened now is counted.
-    if bucket.count.load(Relaxed) == 0 {
-        return None;
-    }
-    in_chain(&bucket.chain.lock(), pid).map(Into::into)
+/// The bucket of `pid`, if a process in it is watched. Any context.
+fn watched_bucket(pid: &Pid) -> Option<&'static Bucket> {
+    // A knote that was on it before what happens now is counted.
+    bucket(pid).filter(|bucket| bucket.count.load(Relaxed) != 0)
 }
 
 /// Tells the knotes on a process what has happened to it. Any context, also under its siglock.
 pub(crate) fn note(pid: &Pid, of: Of, hint: u64) {
-    if let Some(process) = find(pid) {
-        process.note(of, hint);
+    let Some(bucket) = watched_bucket(pid) else {
+        return;
+    };
+    let mut chain = bucket.chain.lock();
+    // Let go of before the lock, while the chain has a reference.
+    let found: Option<Arc<Process>> = in_chain(&chain, pid).map(Into::into);
+    if let Some(process) = found {
+        process.lists.access_mut(&mut chain).list(of).note(hint);
     }
 }
 
 /// A process forks: calls `f` on each of the knotes on it, once, with no lock held that is taken on
 /// the wake-up path. Not in interrupts; may not sleep.
 pub(crate) fn fork(pid: &Pid, mut f: impl FnMut(&Knote)) {
-    let Some(process) = find(pid) else { return };
+    let Some(bucket) = watched_bucket(pid) else {
+        return;
+    };
+    // A statement of its own: the lock is not held for what follows.
+    let found: Option<Arc<Process>> = in_chain(&bucket.chain.lock(), pid).map(Into::into);
+    let Some(process) = found else { return };
     // Two threads of it may fork at once.
     let mut turn = process.forks.lock();
     *turn = turn.wrapping_add(1).max(1);
@@ -250,29 +257,37 @@ impl Process {
         // SAFETY: The entry is new. It is taken off below, or by who takes the process out of the
         // chain, which has a reference meanwhile; the process has one to the pid.
         unsafe { new.wait.add(&new.pid, &new) };
-        let found: Option<Arc<Self>> = {
+        let added = {
             let mut chain = bucket.chain.lock();
             let found: Option<Arc<Self>> = in_chain(&chain, &pid).map(Into::into);
-            match found.as_ref() {
+            match found {
                 // Another was faster.
-                Some(process) => add(&mut chain, process)?,
-                None => {
+                Some(process) => add(&mut chain, &process).map(|()| Some(process)),
+                None => add(&mut chain, &new).map(|()| {
                     // INVARIANT: In the chain, with a knote, and on the queue.
-                    add(&mut chain, &new)?;
                     chain.push_back(item);
                     bucket.count.store(bucket.count.load(Relaxed) + 1, Relaxed);
-                }
+                    None
+                }),
             }
-            found
         };
-        if let Some(process) = found {
-            // SAFETY: It was put there just now.
-            unsafe { new.wait.remove(&new.pid) };
-            return Ok(process);
+        match added {
+            Ok(None) => {
+                // It may have exited before.
+                new.woken();
+                Ok(new)
+            }
+            Ok(Some(process)) => {
+                // SAFETY: It was put there just now, and is not in the chain.
+                unsafe { new.wait.remove(&new.pid) };
+                Ok(process)
+            }
+            Err(e) => {
+                // SAFETY: As above.
+                unsafe { new.wait.remove(&new.pid) };
+                Err(e)
+            }
         }
-        // It may have exited before.
-        new.woken();
-        Ok(new)
     }
 
     /// Takes a knote off. When this returns it is not told anything any more. Any context but
