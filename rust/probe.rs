@@ -58,6 +58,7 @@ impl Kind {
     /// How many hold it armed.
     fn users(self) -> &'static Atomic<usize> {
         static USERS: [Atomic<usize>; KINDS.len()] = [const { Atomic::new(0) }; KINDS.len()];
+        // There is one for each kind.
         &USERS[self as usize]
     }
 

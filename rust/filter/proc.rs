@@ -72,7 +72,7 @@ impl Named for ByPid {
     }
 
     fn is_stale(kn: &Knote, watch: &Watch) -> bool {
-        watch.process.pid().is_number(kn.ident(), &watch.ns) == Some(false)
+        watch.process.pid().is_number(kn.ident(), &watch.how.ns) == Some(false)
     }
 }
 
@@ -96,21 +96,21 @@ struct Proc<N>(PhantomData<N>);
 /// What a knote watches.
 struct Watch {
     process: Arc<Process>,
+    how: How,
+}
+
+/// What a knote that `NOTE_TRACK` makes has from its parent's.
+#[derive(Clone)]
+struct How {
     /// In which pids are told.
     ns: ARef<PidNamespace>,
-    /// Why it may be.
+    /// Why it may be watched.
     access: Access,
-    armed: Armed,
+    /// Keeps execs probed.
+    _armed: Armed,
 }
 
-/// What of a [`Watch`] is given.
-struct How {
-    ns: ARef<PidNamespace>,
-    access: Access,
-    armed: Armed,
-}
-
-/// kn_hook. All but `watch` and `entry` is used under the queue lock only.
+/// kn_hook. What is in `state` is changed under the queue lock only.
 #[derive(Default)]
 struct Hook {
     watch: SetOnce<KBox<Watch>>,
@@ -157,12 +157,7 @@ impl Hook {
             unsafe { process.remove(Of::Itself, &self.entry) };
             return Err(ESRCH);
         }
-        self.watch.populate(room.write(Watch {
-            process,
-            ns: how.ns,
-            access: how.access,
-            armed: how.armed,
-        }));
+        self.watch.populate(room.write(Watch { process, how }));
         Ok(())
     }
 
@@ -188,11 +183,12 @@ impl Hook {
         let Some(watch) = self.watch.as_ref() else {
             return Ok(());
         };
-        if !watch.access.extends_to(child) {
+        let Watch { process, how } = &**watch;
+        if !how.access.extends_to(child) {
             return Err(EACCES);
         }
-        let parent = watch.process.pid().number(&watch.ns).ok_or(ESRCH)?;
-        let number = child.number(&watch.ns).ok_or(ESRCH)?;
+        let parent = process.pid().number(&how.ns).ok_or(ESRCH)?;
+        let number = child.number(&how.ns).ok_or(ESRCH)?;
         let kev = kn.with_state(|st| Kevent {
             ident: number as usize,
             filter: EVFILT_PROC,
@@ -200,11 +196,7 @@ impl Hook {
             data: st.sdata,
             ..kn.event(st)
         });
-        let how = How {
-            ns: watch.ns.clone(),
-            access: watch.access,
-            armed: watch.armed.clone(),
-        };
+        let how = how.clone();
         kn.kqueue().spawn::<Proc<ByPid>>(
             &kev,
             process::hint(NOTE_CHILD, parent),
@@ -241,7 +233,7 @@ impl<N: Named> Filter for Proc<N> {
         let how = How {
             access: pid.may_watch()?,
             ns: pid::current_ns().ok_or(ESRCH)?,
-            armed: Armed::new(Kind::Execs)?,
+            _armed: Armed::new(Kind::Execs)?,
         };
         hook.watch(kn, pid, how, GFP_KERNEL_ACCOUNT)?;
         let process = hook.process().ok_or(ESRCH)?;
