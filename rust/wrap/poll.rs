@@ -102,6 +102,10 @@ impl Default for PollHook {
     }
 }
 
+/// Asks for edges: without it a pipe tells of a write only if it was empty, and a low-water mark, or
+/// `EV_CLEAR`, wants to know of all. Part of the ABI of epoll(7), in a form that bindgen skips.
+const EPOLLET: u32 = 1 << 31;
+
 /// A poll table that puts a knote on the queues it is shown. `table` is the first field.
 #[repr(C)]
 struct PollContext<'a> {
@@ -124,7 +128,7 @@ impl PollHook {
         let mut ctx = PollContext {
             table: bindings::poll_table_struct {
                 _qproc: Some(poll_queue),
-                _key: events,
+                _key: events | EPOLLET,
             },
             hook: self,
             kn,
