@@ -41,6 +41,9 @@ demo: module tests
 test: module tests $(if $(filter debug,$(KERNEL)),modules)
 	scripts/test
 
+test-runtimes: module
+	scripts/runtimes
+
 check: clippy
 	scripts/check
 
@@ -66,6 +69,7 @@ help:
 	@echo 'make tests      the test programs, in build/tests'
 	@echo 'make demo       a program that uses a kqueue, in a virtual machine'
 	@echo 'make test       everything that is tested, in a virtual machine'
+	@echo 'make test-runtimes  run-times and servers written for a kqueue: their own tests'
 	@echo 'make check      what can be checked without running it'
 	@echo 'make model      check the model of the ready list'
 	@echo 'make vm         a shell in a virtual machine'
@@ -78,4 +82,4 @@ module modules clippy lib tests model: | setup
 endif
 
 .DEFAULT_GOAL := module
-.PHONY: module modules clippy lib tests demo test check model vm setup clean help
+.PHONY: module modules clippy lib tests demo test test-runtimes check model vm setup clean help
