@@ -51,6 +51,11 @@ check: clippy
 model:
 	scripts/in-root tests/model/run.sh build/model
 
+# SEED replays, or begins with another one.
+SECONDS ?= 60
+stress: module tests
+	scripts/stress -d $(SECONDS) $(if $(SEED),-s $(SEED))
+
 vm: module tests
 	scripts/vm shell --share build/tests
 
@@ -72,6 +77,7 @@ help:
 	@echo 'make test-runtimes  run-times and servers written for a kqueue: their own tests'
 	@echo 'make check      what can be checked without running it'
 	@echo 'make model      check the model of the ready list'
+	@echo 'make stress     everything at random, for SECONDS=60, from SEED=1'
 	@echo 'make vm         a shell in a virtual machine'
 	@echo 'make setup      only what the others need: build root and kernel'
 	@echo 'make clean      remove build/; the cache is not in the checkout'
@@ -82,4 +88,4 @@ module modules clippy lib tests model: | setup
 endif
 
 .DEFAULT_GOAL := module
-.PHONY: module modules clippy lib tests demo test test-runtimes check model vm setup clean help
+.PHONY: module modules clippy lib tests demo test test-runtimes check model stress vm setup clean help
