@@ -47,6 +47,13 @@ test-runtimes: module
 check: clippy
 	scripts/check
 
+# What things cost, compared with epoll; and what for it is built, for a profile.
+bench: bench-programs
+	tests/bench/run.sh
+
+bench-programs: module lib
+	tests/bench/run.sh --build
+
 # spin is in the build root.
 model:
 	scripts/in-root tests/model/run.sh build/model
@@ -75,6 +82,7 @@ help:
 	@echo 'make demo       a program that uses a kqueue, in a virtual machine'
 	@echo 'make test       everything that is tested, in a virtual machine'
 	@echo 'make test-runtimes  run-times and servers written for a kqueue: their own tests'
+	@echo 'make bench      measure what things cost, compared with epoll'
 	@echo 'make check      what can be checked without running it'
 	@echo 'make model      check the model of the ready list'
 	@echo 'make stress     everything at random, for SECONDS=60, from SEED=1'
@@ -88,4 +96,4 @@ module modules clippy lib tests model: | setup
 endif
 
 .DEFAULT_GOAL := module
-.PHONY: module modules clippy lib tests demo test test-runtimes check model stress vm setup clean help
+.PHONY: module modules clippy lib tests demo test test-runtimes bench bench-programs check model stress vm setup clean help
