@@ -120,6 +120,13 @@ fn for_each(id: FilesId, mut f: impl FnMut(ArcBorrow<'_, FileTable>)) {
     }
 }
 
+/// Whether the process of table `id` may have a kqueue: what most closes in the system come to is
+/// that it has none. Any context.
+#[inline]
+pub(crate) fn may_have_kqueue(id: FilesId) -> bool {
+    !bucket(id).load(Relaxed).is_null()
+}
+
 /// Whether the process of table `id` has a kqueue. Any context but interrupts.
 pub(crate) fn has_kqueue(id: FilesId) -> bool {
     let mut found = false;

@@ -7,6 +7,7 @@
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fprobe.h>
+#include <linux/ftrace.h>
 #include <linux/major.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -421,19 +422,24 @@ static const struct file_operations kq_test_fops;
 static struct file *kq_test_file;
 static bool kq_test_seen;
 
-static int kq_flush_entry(struct fprobe *fp, unsigned long ip,
-			  unsigned long ret_ip, struct ftrace_regs *fregs,
-			  void *data)
+/*
+ * Called for every close in the system. So this is not an fprobe, which looks in a
+ * table first who wants to know: it takes more instructions than what is done here.
+ */
+static void notrace kq_flush_entry(unsigned long ip, unsigned long parent_ip,
+				   struct ftrace_ops *ops,
+				   struct ftrace_regs *fregs)
 {
 	struct files_struct *files =
 		(struct files_struct *)ftrace_regs_get_argument(fregs, 1);
 	struct file *file = (struct file *)ftrace_regs_get_argument(fregs, 0);
 
+	preempt_disable_notrace();
 	if (likely(files))
 		kq_probe_flush(file, files);
 	else if (file == READ_ONCE(kq_test_file))
 		kq_test_seen = true;
-	return 0;
+	preempt_enable_notrace();
 }
 
 static int kq_dup2_entry(struct fprobe *fp, unsigned long ip,
@@ -511,7 +517,12 @@ static void kq_fork_probe(void *data, struct task_struct *parent,
 	kq_probe_fork(parent, child);
 }
 
-static struct fprobe kq_flush_fprobe = { .entry_handler = kq_flush_entry };
+/* What it calls closes nothing: it is not called from within itself. */
+static struct ftrace_ops kq_flush_ops = {
+	.func = kq_flush_entry,
+	.flags = FTRACE_OPS_FL_SAVE_ARGS,
+};
+
 static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
 static struct fprobe kq_connect_fprobe = { .entry_handler = kq_connect_entry };
 static struct tracepoint *kq_tp_fork;
@@ -523,16 +534,35 @@ static struct tracepoint *kq_tp_fork;
  * found out at load, and from then on needed.
  */
 static struct kq_probe {
-	struct fprobe	*fprobe;
+	struct fprobe	*fprobe;	/* or else kq_flush_ops */
 	const char	*symbol;
 	bool		present;
 	bool		armed;
 } kq_probes[] = {
-	{ &kq_flush_fprobe,	"filp_flush" },
-	{ &kq_flush_fprobe,	"locks_remove_posix" },
+	{ NULL,			"filp_flush" },
+	{ NULL,			"locks_remove_posix" },
 	{ &kq_dup2_fprobe,	"do_dup2" },
 	{ &kq_connect_fprobe,	"unix_stream_connect" },
 };
+
+static int kq_register(struct kq_probe *probe)
+{
+	int ret;
+
+	if (probe->fprobe)
+		return register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
+	ret = ftrace_set_filter(&kq_flush_ops, (unsigned char *)probe->symbol,
+				strlen(probe->symbol), true);
+	return ret ?: register_ftrace_function(&kq_flush_ops);
+}
+
+static void kq_unregister(struct kq_probe *probe)
+{
+	if (probe->fprobe)
+		unregister_fprobe(probe->fprobe);
+	else
+		unregister_ftrace_function(&kq_flush_ops);
+}
 
 static void kq_find_tracepoint(struct tracepoint *tp, void *priv)
 {
@@ -546,7 +576,7 @@ static void kq_disarm_fprobes(void)
 
 	for (i = 0; i < ARRAY_SIZE(kq_probes); i++) {
 		if (kq_probes[i].armed)
-			unregister_fprobe(kq_probes[i].fprobe);
+			kq_unregister(&kq_probes[i]);
 		kq_probes[i].armed = false;
 	}
 }
@@ -558,8 +588,7 @@ static int kq_arm_fprobes(void)
 	for (i = 0; i < ARRAY_SIZE(kq_probes); i++) {
 		if (!kq_probes[i].present)
 			continue;
-		ret = register_fprobe_syms(kq_probes[i].fprobe,
-					   &kq_probes[i].symbol, 1);
+		ret = kq_register(&kq_probes[i]);
 		if (ret) {
 			kq_disarm_fprobes();
 			return ret;
@@ -613,13 +642,13 @@ int kq_probe_init(void)
 		/* The first of those that serve the same. */
 		if (i && probe->fprobe == probe[-1].fprobe && probe[-1].present)
 			continue;
-		ret = register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
+		ret = kq_register(probe);
 		if (ret) {
 			pr_info("kqueue: %s cannot be probed in this kernel: %d\n",
 				probe->symbol, ret);
 			continue;
 		}
-		unregister_fprobe(probe->fprobe);
+		kq_unregister(probe);
 		probe->present = true;
 	}
 	if (!kq_probes[0].present && !kq_probes[1].present) {
@@ -641,6 +670,7 @@ void kq_probe_exit(void)
 {
 	tracepoint_synchronize_unregister();
 	synchronize_rcu_tasks();
+	ftrace_free_filter(&kq_flush_ops);
 }
 
 /* ---- Limits ---- */

@@ -201,8 +201,11 @@ impl Call for Disarm {
 /// Called from the probe on the function that does that, with preemption off. Both are alive.
 #[no_mangle]
 unsafe extern "C" fn kq_probe_flush(file: *mut bindings::file, files: *mut bindings::files_struct) {
-    // SAFETY: By this function's requirements.
-    unsafe { filetable::file_closed(FilesId::of(files), file, None) };
+    let id = FilesId::of(files);
+    if filetable::may_have_kqueue(id) {
+        // SAFETY: By this function's requirements.
+        unsafe { filetable::file_closed(id, file, None) };
+    }
 }
 
 /// `file` is about to be put in slot `fd` of `files`, over what is there: if that is `file`, the
