@@ -358,6 +358,12 @@ int kq_sock_inq(struct socket *sock)
 
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
 		return READ_ONCE(unix_sk(sk)->inq_len);
+	/*
+	 * As SIOCINQ has it, less the lock: what changes meanwhile makes an event
+	 * that follows.
+	 */
+	if (sk_is_tcp(sk))
+		return max(tcp_inq(sk), 0);
 	if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl)
 		return READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value) ?: value;
 
