@@ -278,7 +278,7 @@ fn answer(result: Result<usize>) -> c_long {
 fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<usize> {
     let kq = open.get()?;
     match (cmd, layout) {
-        (KEVENT, _) => kevent::kevent(kq, &uaccess::read(arg)?, layout),
+        (KEVENT, _) => kevent::kevent(kq, &uaccess::read_words(arg)?, layout),
         (BYNAME, Layout::Native) => {
             let km: KfilterMapping = uaccess::read(arg)?;
             let filter = filter_by_name(km.name as usize)?;

@@ -156,6 +156,55 @@ bool kq_seq_has_overflowed(struct seq_file *m)
 	return seq_has_overflowed(m);
 }
 
+/* ---- The user's memory ---- */
+
+/*
+ * What is copied here is a few words, and their number not known to the compiler: the
+ * general functions take longer to find out how than to copy.
+ */
+
+int kq_read_words(void *to, unsigned long from, size_t words)
+{
+	const u64 __user *src = (const u64 __user *)from;
+	u64 *dst = to;
+
+	might_fault();
+	if (!user_read_access_begin(src, words * sizeof(*src)))
+		return -EFAULT;
+	for (; words >= 2; words -= 2, dst += 2, src += 2) {
+		unsafe_get_user(dst[0], &src[0], fault);
+		unsafe_get_user(dst[1], &src[1], fault);
+	}
+	if (words)
+		unsafe_get_user(*dst, src, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+int kq_write_words(unsigned long to, const void *from, size_t words)
+{
+	u64 __user *dst = (u64 __user *)to;
+	const u64 *src = from;
+
+	might_fault();
+	if (!user_write_access_begin(dst, words * sizeof(*dst)))
+		return -EFAULT;
+	for (; words >= 2; words -= 2, dst += 2, src += 2) {
+		unsafe_put_user(src[0], &dst[0], fault);
+		unsafe_put_user(src[1], &dst[1], fault);
+	}
+	if (words)
+		unsafe_put_user(*src, dst, fault);
+	user_write_access_end();
+	return 0;
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
 /* ---- Deferred work ---- */
 
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))

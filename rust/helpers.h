@@ -58,6 +58,10 @@ bool kq_interrupted(void);
 void kq_cond_resched(void);
 bool kq_seq_has_overflowed(struct seq_file *m);
 
+/* The user's memory, in words. */
+int kq_read_words(void *to, unsigned long from, size_t words);
+int kq_write_words(unsigned long to, const void *from, size_t words);
+
 /* Deferred work. */
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));
 void kq_init_delayed_work(struct delayed_work *work,

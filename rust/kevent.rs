@@ -6,6 +6,7 @@ use crate::{
     bindings,
     queue::Kqueue,
     scan::EventList,
+    stack_vec::StackVec,
     uapi::*,
     wrap::{
         uaccess,
@@ -38,7 +39,7 @@ impl Until {
         if addr == 0 {
             return Ok(Self::Never);
         }
-        let ts: Timespec = uaccess::read(addr)?;
+        let ts: Timespec = uaccess::read_words(addr)?;
         if ts.tv_sec < 0 || !(0..NSEC_PER_SEC).contains(&ts.tv_nsec) {
             return Err(EINVAL);
         }
@@ -86,11 +87,12 @@ pub(crate) fn kevent(kq: &Arc<Kqueue>, args: &KqueueKevent, layout: Layout) -> R
 
 /// Applies the changes, and returns how many `EV_ERROR` events were stored.
 fn change(kq: &Arc<Kqueue>, addr: usize, count: usize, list: &mut EventList) -> Result<usize> {
-    let mut batch = [Kevent::default(); BATCH];
+    let mut batch = StackVec::<Kevent, BATCH>::new();
     let (mut done, mut errors) = (0, 0);
 
     while done < count {
         let n = BATCH.min(count - done);
+        while batch.len() < n && batch.push(Kevent::default()).is_ok() {}
         let changes = batch.get_mut(..n).ok_or(EINVAL)?;
         let at = addr.wrapping_add(done * list.layout.size());
         list.layout.read(at, changes)?;
@@ -125,20 +127,29 @@ fn change(kq: &Arc<Kqueue>, addr: usize, count: usize, list: &mut EventList) -> 
 
 /// Waits for events and stores them. `EINTR`, `EBADF`, `EFAULT`.
 fn wait(kq: &Kqueue, list: EventList, until: Until) -> Result<usize> {
+    let count = kq.scan(list)?;
+    if count != 0 || until == Until::Now {
+        return Ok(count);
+    }
+    sleep(kq, list, until)
+}
+
+/// The same, when none were there.
+#[inline(never)]
+fn sleep(kq: &Kqueue, list: EventList, until: Until) -> Result<usize> {
     let time = match until {
         Until::Time(time) => Some(time),
         Until::Now | Until::Never => None,
     };
-    let mut timed_out = until == Until::Now;
     loop {
-        let count = kq.scan(list)?;
-        if count != 0 || timed_out {
-            return Ok(count);
-        }
         // After the scan: who was woken for an event looks for it before anything else.
         if interrupted() {
             return Err(EINTR);
         }
-        timed_out = kq.waiters().sleep_unless(time, || kq.is_ready()) == Woken::TimedOut;
+        let woken = kq.waiters().sleep_unless(time, || kq.is_ready());
+        let count = kq.scan(list)?;
+        if count != 0 || woken == Woken::TimedOut {
+            return Ok(count);
+        }
     }
 }

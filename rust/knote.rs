@@ -250,7 +250,8 @@ impl Knote {
 
     /// Whether the knote is found by this key.
     pub(crate) fn answers_to(&self, key: &Key<'_>) -> bool {
-        !self.is_orphan() && self.key() == *key
+        // Another ident is what most others have.
+        self.ident == key.ident && self.key() == *key && !self.is_orphan()
     }
 
     /// Whether the knote has left its key to another, and is there for what it has to deliver only.

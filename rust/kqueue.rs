@@ -27,6 +27,7 @@ mod process;
 mod queue;
 mod register;
 mod scan;
+mod stack_vec;
 mod uapi;
 mod watched;
 mod wrap;

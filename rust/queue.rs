@@ -18,6 +18,7 @@ use crate::{
         waitqueue::WaitQueue,
     },
 };
+use core::ptr;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     c_str,
@@ -356,16 +357,11 @@ impl QueueState {
     /// Gives up a knote that the caller has in hand, and queues it if it is active. Whether it
     /// was; or back comes what the caller is to drop, after the lock.
     pub(crate) fn put(&mut self, item: ListArc<Knote>) -> Result<bool, ListArc<Knote>> {
-        let seq = self.next_seq;
         let st = self.state(&item);
         st.status &= !status::INFLUX;
         match st.status & (status::DROPPED | status::DISABLED | status::ACTIVE) {
             status::ACTIVE => {
-                st.status |= status::QUEUED;
-                st.seq = seq;
-                self.next_seq = seq + 1;
-                self.count += 1;
-                self.ready.push_back(item);
+                self.requeue(item);
                 Ok(true)
             }
             kept if kept & status::DROPPED == 0 => {
@@ -376,10 +372,23 @@ impl QueueState {
         }
     }
 
+    /// Queues a knote that the caller had in hand, and that is to be queued.
+    #[inline(always)]
+    pub(crate) fn requeue(&mut self, item: ListArc<Knote>) {
+        let seq = self.next_seq;
+        let st = self.state(&item);
+        st.status |= status::QUEUED;
+        st.seq = seq;
+        self.next_seq = seq.wrapping_add(1);
+        self.count += 1;
+        self.ready.push_back(item);
+    }
+
     /// Leaves the right to queue a knote with the knote.
     pub(crate) fn park(&mut self, item: ListArc<Knote>) {
-        let kn = item.clone_arc();
-        self.state(&kn).parked = Some(item);
+        // SAFETY: The item holds the knote, and is left with it.
+        let kn = unsafe { &*ptr::from_ref::<Knote>(&*item) };
+        self.state(kn).parked = Some(item);
     }
 
     /// Gives up a knote that could not be delivered: it is active, and the first to be next.

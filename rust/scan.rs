@@ -12,7 +12,9 @@ use crate::{
     filter::{Request, Scratch},
     knote::{status, Knote},
     queue::{Kqueue, QueueState},
+    stack_vec::StackVec,
     uapi::*,
+    wrap::lock::IrqSpinGuard,
 };
 use kernel::{list::ListArc, prelude::*};
 
@@ -36,6 +38,7 @@ impl EventList {
     }
 
     /// Stores events at the beginning of what is left. `EFAULT`. May sleep.
+    #[inline]
     pub(crate) fn store(&self, events: &[Kevent]) -> Result {
         self.layout.write(self.addr, events)
     }
@@ -55,20 +58,34 @@ struct Held {
     found: bool,
 }
 
-/// Knotes in hand, and their events: those found, in order, at the beginning.
+/// Knotes in hand, and their events: when they were looked at, those found, in order.
 struct Batch {
-    held: [Option<Held>; BATCH],
-    events: [Kevent; BATCH],
+    held: StackVec<Held, BATCH>,
+    events: StackVec<Kevent, BATCH>,
 }
 
 /// What became of a knote that was given up, and of its event.
 struct Given {
     /// The event, if there was one, counts as delivered.
     counts: bool,
-    /// To be deleted, as `EV_ONESHOT` says.
-    delete: bool,
-    /// A reference to be dropped, after the lock.
-    item: Option<ListArc<Knote>>,
+    /// What is to be done after the lock.
+    after: Option<After>,
+}
+
+/// What is done with a knote after the lock.
+enum After {
+    /// A reference is dropped.
+    Drop(ListArc<Knote>),
+    /// It is deleted, as `EV_ONESHOT` says.
+    Delete(ListArc<Knote>),
+}
+
+/// What a batch came to.
+struct Delivered {
+    /// So many of its events count, which are then the first ones.
+    count: usize,
+    /// There are no more to deliver, or there is no room, and the waiters know.
+    last: bool,
 }
 
 impl Kqueue {
@@ -77,6 +94,7 @@ impl Kqueue {
     ///
     /// `EBADF`: the kqueue is closed. `EFAULT`: events could not be stored, and none was before;
     /// they stay.
+    #[inline(never)]
     pub(crate) fn scan(&self, mut list: EventList) -> Result<usize> {
         let (mut total, mut requeued) = (0, false);
         if self.is_crowded() {
@@ -85,41 +103,53 @@ impl Kqueue {
         let mut limit = None;
         while list.room != 0 {
             let mut batch = Batch {
-                held: [const { None }; BATCH],
-                events: [Kevent::default(); BATCH],
+                held: StackVec::new(),
+                events: StackVec::new(),
             };
-            let taken = {
+            let want = list.room.min(BATCH);
+            {
                 let mut queue = self.queue().lock();
                 if queue.is_closed() {
                     // What was delivered before is in the program's memory.
                     return if total == 0 { Err(EBADF) } else { Ok(total) };
                 }
                 let limit = *limit.get_or_insert(queue.next_seq());
-                batch.take(&mut queue, list.room, limit)
-            };
-            if taken == 0 {
-                break;
+                batch.take(&mut queue, want, limit);
+                if batch.held.is_empty() {
+                    self.pass_on(queue, requeued);
+                    return Ok(total);
+                }
             }
-            let found = batch.look(&list);
-            if let Err(e) = batch.store(&list, found) {
+            let exhausted = batch.held.len() < want;
+            batch.look(&list);
+            if let Err(e) = list.store(&batch.events) {
                 self.take_back(&mut batch);
                 if total == 0 {
                     return Err(e);
                 }
                 break;
             }
-            let delivered = self.give_up(&mut batch, &mut requeued);
-            if delivered < found {
+            let found = batch.events.len();
+            let room = if exhausted { 0 } else { list.room };
+            let delivered = self.give_up(&mut batch, room, &mut requeued);
+            if delivered.count < found {
                 // It has just been writable: a fault here is of the program's own making, and the
                 // events count as delivered.
-                let _ = batch.store(&list, delivered);
+                let _ = list.store(batch.events.get(..delivered.count).ok_or(EINVAL)?);
             }
-            list.advance(delivered);
-            total += delivered;
+            list.advance(delivered.count);
+            total += delivered.count;
+            if delivered.last {
+                return Ok(total);
+            }
         }
-        // One thread was woken for each activation, and this one may have taken several, or left
-        // some. Who polled while we had them in hand saw nothing.
-        let queue = self.queue().lock();
+        self.pass_on(self.queue().lock(), requeued);
+        Ok(total)
+    }
+
+    /// The scan has ended. One thread was woken for each activation, and this one may have taken
+    /// several, or left some. Who polled while we had them in hand saw nothing.
+    fn pass_on(&self, queue: IrqSpinGuard<'_, QueueState>, requeued: bool) {
         if queue.count() != 0 {
             if requeued {
                 self.wake_pollers(&queue);
@@ -127,98 +157,110 @@ impl Kqueue {
             drop(queue);
             self.wake_waiter();
         }
-        Ok(total)
     }
 
-    /// The events were stored: gives up what is in hand, and returns how many of the events count,
-    /// which are then the first ones of the batch. `requeued` becomes true if a knote was queued.
-    fn give_up(&self, batch: &mut Batch, requeued: &mut bool) -> usize {
-        let mut done: [Option<Given>; BATCH] = [const { None }; BATCH];
+    /// The events were stored: gives up what is in hand. `requeued` becomes true if a knote was
+    /// queued. If no more than `room` count there is no other batch.
+    fn give_up(&self, batch: &mut Batch, room: usize, requeued: &mut bool) -> Delivered {
+        let mut after = StackVec::<After, BATCH>::new();
         let (mut from, mut to) = (0, 0);
-        {
-            let mut queue = self.queue().lock();
-            for (held, done) in batch.held.iter_mut().zip(&mut done) {
-                let Some(Held { item, found, .. }) = held.take() else {
-                    continue;
-                };
-                let kev = if found {
-                    batch.events.get(from).copied()
-                } else {
-                    None
-                };
-                from += usize::from(found);
-                let given = queue.give(item, kev.as_ref(), requeued);
-                if let (Some(kev), true) = (kev, given.counts) {
-                    if let Some(place) = batch.events.get_mut(to) {
-                        *place = kev;
-                    }
-                    to += 1;
+        let events = &mut batch.events;
+        let mut queue = self.queue().lock();
+        batch.held.drain(|Held { item, found, .. }| {
+            let kev = if found { events.get(from) } else { None };
+            let given = queue.give(item, kev, requeued);
+            if found && given.counts {
+                if to != from {
+                    events.copy_within(from..from + 1, to);
                 }
-                *done = Some(given);
+                to += 1;
             }
-        }
-        for given in done.into_iter().flatten() {
-            if let (Some(item), true) = (&given.item, given.delete) {
-                self.end(item);
+            from += usize::from(found);
+            if let Some(it) = given.after {
+                // There is room for as many as were in hand.
+                let _ = after.push(it);
             }
+        });
+        let last = room <= to;
+        if last {
+            self.pass_on(queue, *requeued);
+        } else {
+            drop(queue);
         }
-        to
+        if !after.is_empty() {
+            self.finish(&mut after);
+        }
+        Delivered { count: to, last }
+    }
+
+    /// Ends or lets go of what was given up. With no lock held.
+    #[cold]
+    #[inline(never)]
+    fn finish(&self, after: &mut StackVec<After, BATCH>) {
+        after.drain(|it| match it {
+            After::Drop(item) => drop(item),
+            After::Delete(item) => self.end(&item),
+        });
     }
 
     /// The events could not be stored: all is as if it had not been taken.
+    #[cold]
+    #[inline(never)]
     fn take_back(&self, batch: &mut Batch) {
-        let mut dropped: [Option<ListArc<Knote>>; BATCH] = [const { None }; BATCH];
+        let mut dropped = StackVec::<ListArc<Knote>, BATCH>::new();
         let mut queue = self.queue().lock();
-        let mut from = batch.held.iter().flatten().filter(|h| h.found).count();
-        for (held, dropped) in batch.held.iter_mut().zip(&mut dropped).rev() {
-            let Some(Held { item, found, .. }) = held.take() else {
-                continue;
+        let mut from = batch.events.len();
+        while let Some(Held { item, found, .. }) = batch.held.pop() {
+            let put = if found {
+                from -= 1;
+                if let Some(kev) = batch.events.get(from) {
+                    item.f_unprocess(queue.state(&item), kev);
+                }
+                queue.put_first(item)
+            } else {
+                queue.put(item).map(|_| ())
             };
-            if !found {
-                *dropped = queue.put(item).err();
-                continue;
+            if let Err(item) = put {
+                // There is room for as many as were in hand.
+                let _ = dropped.push(item);
             }
-            from -= 1;
-            if let Some(kev) = batch.events.get(from) {
-                item.f_unprocess(queue.state(&item), kev);
-            }
-            *dropped = queue.put_first(item).err();
         }
         self.wake(queue);
     }
 }
 
 impl Batch {
-    /// Takes ready knotes in hand. Under the queue lock.
-    fn take(&mut self, queue: &mut QueueState, room: usize, limit: u64) -> usize {
-        let mut taken = 0;
-        for (held, kev) in self.held.iter_mut().zip(&mut self.events).take(room) {
+    /// Takes up to `want` ready knotes in hand. Under the queue lock.
+    fn take(&mut self, queue: &mut QueueState, want: usize, limit: u64) {
+        for _ in 0..want {
             let Some(item) = queue.take_first(limit) else {
                 break;
             };
             let st = queue.state(&item);
-            *kev = item.event(st);
-            let found = !item.ops().evaluated && item.f_process(st, kev);
+            // There is room for so many.
+            let _ = self.events.push(item.event(st));
             let request = st.request();
-            *held = Some(Held {
+            let found = !item.ops().evaluated
+                && self
+                    .events
+                    .last_mut()
+                    .is_some_and(|kev| item.f_process(st, kev));
+            let _ = self.held.push(Held {
                 item,
                 request,
                 found,
             });
-            taken += 1;
         }
-        taken
     }
 
-    /// Asks the filters that want to be asked, and brings the events to be stored to the front.
-    /// May sleep.
-    fn look(&mut self, list: &EventList) -> usize {
+    /// Asks the filters that want to be asked, and leaves the events that are to be stored. May
+    /// sleep.
+    fn look(&mut self, list: &EventList) {
         let mut found = 0;
-        for at in 0..BATCH {
-            let (Some(Some(held)), Some(kev)) = (self.held.get_mut(at), self.events.get(at)) else {
+        for (at, held) in self.held.iter_mut().enumerate() {
+            let Some(kev) = self.events.get_mut(at) else {
                 continue;
             };
-            let mut kev = *kev;
             if held.item.ops().evaluated {
                 // Four bytes at the place of the event's data, which it will be written over.
                 let data = list.at(found).wrapping_add(list.layout.data_offset());
@@ -234,27 +276,36 @@ impl Batch {
                 }
             }
             if held.found {
-                if let Some(place) = self.events.get_mut(found) {
-                    *place = kev;
+                if found != at {
+                    self.events.copy_within(at..at + 1, found);
                 }
                 found += 1;
             }
         }
-        found
-    }
-
-    /// Stores the first `count` events.
-    fn store(&self, list: &EventList, count: usize) -> Result {
-        list.store(self.events.get(..count).ok_or(EINVAL)?)
+        self.events.truncate(found);
     }
 }
 
 impl QueueState {
     /// Gives up a knote whose event, if any, was stored. `queued` becomes true if it was queued.
     fn give(&mut self, item: ListArc<Knote>, kev: Option<&Kevent>, queued: &mut bool) -> Given {
+        const SIMPLE: u16 = status::DROPPED | status::DISABLED | status::TOUCHED;
+        const LEVEL: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH;
+
         let mut counts = true;
         if let Some(kev) = kev {
             let st = self.state(&item);
+            if st.status & SIMPLE == 0 && st.flags & LEVEL == 0 && !item.is_orphan() {
+                // What most of them are: it is next after all others.
+                st.status &= !status::INFLUX;
+                st.status |= status::ACTIVE;
+                self.requeue(item);
+                *queued = true;
+                return Given {
+                    counts,
+                    after: None,
+                };
+            }
             if st.status & status::DROPPED != 0 {
                 // Deleted or closed meanwhile.
                 counts = false;
@@ -275,8 +326,7 @@ impl QueueState {
                 st.status |= status::DROPPED;
                 return Given {
                     counts,
-                    delete: true,
-                    item: Some(item),
+                    after: Some(After::Delete(item)),
                 };
             } else {
                 if st.flags & EV_CLEAR == 0 {
@@ -292,8 +342,7 @@ impl QueueState {
         *queued |= matches!(put, Ok(true));
         Given {
             counts,
-            delete: false,
-            item: put.err(),
+            after: put.err().map(After::Drop),
         }
     }
 }

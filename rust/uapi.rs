@@ -189,7 +189,7 @@ impl Layout {
     /// Reads the array at `addr`. `EFAULT`. May sleep.
     pub(crate) fn read(self, addr: usize, to: &mut [Kevent]) -> Result {
         match self {
-            Self::Native => uaccess::read_array(addr, to),
+            Self::Native => uaccess::read_array_of_words(addr, to),
             Self::Compat => {
                 let mut buf = [Kevent32::default(); MOST];
                 let buf = buf.get_mut(..to.len()).ok_or(EINVAL)?;
@@ -205,7 +205,7 @@ impl Layout {
     /// Writes the array at `addr`. `EFAULT`, with part of it written. May sleep.
     pub(crate) fn write(self, addr: usize, from: &[Kevent]) -> Result {
         match self {
-            Self::Native => uaccess::write_array(addr, from),
+            Self::Native => uaccess::write_array_of_words(addr, from),
             Self::Compat => {
                 let mut buf = [Kevent32::default(); MOST];
                 let buf = buf.get_mut(..from.len()).ok_or(EINVAL)?;
