@@ -312,6 +312,11 @@ where
         self.closed = true;
     }
 
+    /// Whether the table is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// A knote of chain `bucket`, taken out.
     pub(crate) fn take_one(&mut self, bucket: usize) -> Option<ListArc<Knote, ID>> {
         let item = self.list_mut(bucket)?.pop_front()?;

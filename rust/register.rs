@@ -72,6 +72,8 @@ impl Kqueue {
                     }
                     return Ok(());
                 }
+                // Closed meanwhile, it has none any more.
+                None if self.index().lock().is_closed() => return Err(EBADF),
                 None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
                 None => {
                     let ops = match source {
@@ -185,6 +187,8 @@ impl Kqueue {
     }
 
     /// Lets the table of knotes grow as it could not while they were spawned. May sleep.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn catch_up(&self) {
         self.set_crowded(false);
         loop {
