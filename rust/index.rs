@@ -153,6 +153,8 @@ where
     segments: [Option<KVVec<List<Knote, ID>>>; SEGMENTS],
     buckets: usize,
     count: usize,
+    /// Counts what is inserted.
+    inserted: u32,
     /// Nothing is inserted any more.
     closed: bool,
     _kind: PhantomData<fn() -> K>,
@@ -172,6 +174,7 @@ where
             segments: [const { None }; SEGMENTS],
             buckets: FIRST,
             count: 0,
+            inserted: 0,
             closed: false,
             _kind: PhantomData,
         }
@@ -219,13 +222,15 @@ where
     /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. May
     /// sleep.
     pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
-        let segment = match Self::place(index.lock().buckets) {
-            Some((segment, _)) => segment,
-            None => return Ok(()),
+        let missing = {
+            let index = index.lock();
+            // Else it need not grow.
+            let place = Self::place(index.buckets).filter(|_| index.count >= index.buckets);
+            place.filter(|(segment, _)| matches!(index.segments.get(*segment), Some(None)))
         };
-        if !matches!(index.lock().segments.get(segment), Some(None)) {
+        let Some((segment, _)) = missing else {
             return Ok(());
-        }
+        };
         let size = FIRST << segment;
         let mut chains = KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..size {
@@ -286,6 +291,7 @@ where
             Some(chain) => {
                 chain.push_back(kn);
                 self.count += 1;
+                self.inserted = self.inserted.wrapping_add(1);
                 Ok(())
             }
             None => Err(kn),
@@ -370,12 +376,24 @@ impl Index<ByKey, BY_KEY> {
         false
     }
 
-    /// Inserts a knote, unless there is one with its key.
-    pub(crate) fn insert_new(&mut self, kn: ListArc<Knote, BY_KEY>) -> Result<(), Refused> {
-        match self.find(&kn.key()) {
-            Some(other) => Err((kn, Some(other))),
-            None => self.insert(kn).map_err(|kn| (kn, None)),
+    /// Inserts a knote, unless there is one with its key. Not looked for is it where there was none
+    /// at [`Self::time`] `absent`, and nothing was inserted since.
+    pub(crate) fn insert_new(
+        &mut self,
+        kn: ListArc<Knote, BY_KEY>,
+        absent: Option<u32>,
+    ) -> Result<(), Refused> {
+        if absent != Some(self.inserted) {
+            if let Some(other) = self.find(&kn.key()) {
+                return Err((kn, Some(other)));
+            }
         }
+        self.insert(kn).map_err(|kn| (kn, None))
+    }
+
+    /// Another one after each insertion.
+    pub(crate) fn time(&self) -> u32 {
+        self.inserted
     }
 
     /// The knote of a key.

@@ -53,7 +53,11 @@ impl Kqueue {
                 udata: (kev.flags & EV_UDATA_SPECIFIC != 0).then_some(kev.udata),
             };
             // A statement of its own, so that the lock is not held for what follows.
-            let mut found = self.index().lock().find(&key);
+            let (mut found, time) = {
+                let index = self.index().lock();
+                (index.find(&key), index.time())
+            };
+            let absent = found.is_none().then_some(time);
             if kev.flags & EV_ADD != 0 {
                 // Its ident may be another object's by now, which is meant.
                 found = found.filter(|kn| !kn.f_is_stale());
@@ -83,7 +87,7 @@ impl Kqueue {
                         }
                         Source::Reserved => return Err(EINVAL),
                     };
-                    if !self.add(ops, file.clone(), &kev)? {
+                    if !self.add(ops, file.clone(), &kev, absent)? {
                         continue;
                     }
                     return Ok(());
@@ -108,12 +112,13 @@ impl Kqueue {
     }
 
     /// Makes a knote, hooks it to its object, and lets it be found. False where one like it has
-    /// come to be there meanwhile. Under the change lock.
+    /// come to be there meanwhile; `absent` is as [`Index::insert_new`] has it. Under the change lock.
     fn add(
         self: &Arc<Self>,
         ops: &'static Filterops,
         file: Option<ARef<File>>,
         kev: &Kevent,
+        absent: Option<u32>,
     ) -> Result<bool> {
         Index::reserve(self.index())?;
         // In flux: whatever activates it from now on leaves it to us to queue it.
@@ -123,7 +128,7 @@ impl Kqueue {
             item.f_detach();
             return Err(e);
         }
-        if let Err(refused) = self.insert(&item) {
+        if let Err(refused) = self.insert(&item, absent) {
             drop(self.table().forget(&item));
             item.f_detach();
             return match refused {
@@ -147,11 +152,15 @@ impl Kqueue {
 
     /// Lets a knote be found, also in place of one whose ident means another object by now. What is
     /// there already; nothing where the kqueue is closed.
-    fn insert(&self, item: &ListArc<Knote>) -> Result<(), Option<Arc<Knote>>> {
+    fn insert(
+        &self,
+        item: &ListArc<Knote>,
+        mut absent: Option<u32>,
+    ) -> Result<(), Option<Arc<Knote>>> {
         loop {
             let indexed = ListArc::try_from_arc(item.clone_arc()).map_err(|_| None)?;
             // A statement of its own, so that what comes back is dropped after the lock.
-            let refused = self.index().lock().insert_new(indexed);
+            let refused = self.index().lock().insert_new(indexed, absent.take());
             match refused.map_err(|(_, other)| other) {
                 Ok(()) => return Ok(()),
                 Err(Some(other)) if other.f_is_stale() => self.leave(&other),
@@ -171,7 +180,7 @@ impl Kqueue {
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result {
         let item = Knote::attached::<F>(self, kev, flags, attach)?;
-        if let Err(other) = self.insert(&item) {
+        if let Err(other) = self.insert(&item, None) {
             item.f_detach();
             // None where the kqueue is closed.
             other.ok_or(EBADF)?.note(hint);

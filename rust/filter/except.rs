@@ -36,6 +36,7 @@ struct OutOfBand;
 
 impl Kind for OutOfBand {
     const POLL_EVENTS: u32 = POLLPRI;
+    const POLL_TELLS: bool = true;
 
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, POLLPRI);
@@ -53,6 +54,7 @@ struct SendQueueEmpty;
 
 impl Kind for SendQueueEmpty {
     const POLL_EVENTS: u32 = bindings::KQ_POLLOUT | bindings::KQ_POLLWRNORM;
+    const POLL_TELLS: bool = false;
 
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let st = Socket::of(file)?.state()?;

@@ -34,6 +34,9 @@ pub(super) trait Kind: 'static {
     /// Poll events that may change the condition.
     const POLL_EVENTS: u32;
 
+    /// Whether it does not hold where the file's poll says nothing of these, an error or the end.
+    const POLL_TELLS: bool;
+
     /// Whether it holds. Process context, may sleep.
     fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found>;
 }
@@ -51,7 +54,10 @@ impl<K: Kind> Filter for OnFile<K> {
         let file = kn.file().ok_or(EBADF)?;
         // SAFETY: The core calls `attach` once, with the knote's own hook, and `detach` before the
         // knote goes. The knote holds the file as long as it lives.
-        unsafe { hook.attach(kn, file, Self::POLL_EVENTS) }?;
+        let poll = unsafe { hook.attach(kn, file, Self::POLL_EVENTS) }?;
+        if K::POLL_TELLS && poll & Self::POLL_EVENTS == 0 {
+            return Ok(false);
+        }
         Ok(K::found(file, &kn.request(), None).is_some())
     }
 
@@ -124,6 +130,8 @@ struct SocketRead;
 
 impl Kind for SocketRead {
     const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
+    // A socket may have an error that its protocol's poll does not tell.
+    const POLL_TELLS: bool = false;
 
     // Whether there is something to read is the protocol's to say; what its counters mean, some
     // protocols see in their own way.
@@ -160,6 +168,7 @@ struct SocketWrite;
 
 impl Kind for SocketWrite {
     const POLL_EVENTS: u32 = POLLOUT;
+    const POLL_TELLS: bool = false;
 
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let st = Socket::of(file)?.state()?;
@@ -184,6 +193,7 @@ struct PipeRead;
 
 impl Kind for PipeRead {
     const POLL_EVENTS: u32 = POLLIN;
+    const POLL_TELLS: bool = true;
 
     fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let pipe = Pipe::of(file)?;
@@ -206,6 +216,7 @@ struct PipeWrite;
 
 impl Kind for PipeWrite {
     const POLL_EVENTS: u32 = POLLOUT;
+    const POLL_TELLS: bool = true;
 
     // No low-water mark: a pipe tells when it is no longer full, and of no room beyond that.
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
@@ -224,6 +235,7 @@ struct TtyWrite;
 
 impl Kind for TtyWrite {
     const POLL_EVENTS: u32 = POLLOUT;
+    const POLL_TELLS: bool = true;
 
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
@@ -241,6 +253,7 @@ struct PollRead;
 
 impl Kind for PollRead {
     const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
+    const POLL_TELLS: bool = true;
 
     fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
@@ -268,6 +281,7 @@ struct PollWrite;
 
 impl Kind for PollWrite {
     const POLL_EVENTS: u32 = POLLOUT;
+    const POLL_TELLS: bool = true;
 
     fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
@@ -286,6 +300,7 @@ struct Always;
 
 impl Kind for Always {
     const POLL_EVENTS: u32 = 0;
+    const POLL_TELLS: bool = false;
 
     fn found(_file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         Some(Found::default())

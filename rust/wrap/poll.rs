@@ -124,7 +124,7 @@ impl PollHook {
     ///
     /// The hook is part of `kn`, and this is the first call for it. `kn` calls [`Self::detach`]
     /// before it goes, and holds a reference to `file` until after that.
-    pub(crate) unsafe fn attach(&self, kn: &Knote, file: &File, events: u32) -> Result {
+    pub(crate) unsafe fn attach(&self, kn: &Knote, file: &File, events: u32) -> Result<u32> {
         let mut ctx = PollContext {
             table: bindings::poll_table_struct {
                 _qproc: Some(poll_queue),
@@ -136,12 +136,13 @@ impl PollHook {
             error: Ok(()),
         };
         // SAFETY: `ctx.table` is a poll table whose function gets the context it expects.
-        unsafe { bindings::kq_vfs_poll(file.as_ptr(), (&raw mut ctx).cast()) };
-        if ctx.error.is_err() {
+        let poll = unsafe { bindings::kq_vfs_poll(file.as_ptr(), (&raw mut ctx).cast()) };
+        if let Err(e) = ctx.error {
             // SAFETY: Nobody else has the hook yet.
             unsafe { self.detach() };
+            return Err(e);
         }
-        ctx.error
+        Ok(poll)
     }
 
     /// Takes the knote off all queues. When it returns, no callback runs, and none will. Any
