@@ -58,6 +58,10 @@ bench-programs: module lib
 model:
 	scripts/in-root tests/model/run.sh build/model
 
+# TESTS names some; all take as long as "make test".
+coverage: module tests
+	scripts/coverage $(TESTS)
+
 # SEED replays, or begins with another one.
 SECONDS ?= 60
 stress: module tests
@@ -86,6 +90,7 @@ help:
 	@echo 'make check      what can be checked without running it'
 	@echo 'make model      check the model of the ready list'
 	@echo 'make stress     everything at random, for SECONDS=60, from SEED=1'
+	@echo 'make coverage   which lines of the module the tests run'
 	@echo 'make vm         a shell in a virtual machine'
 	@echo 'make setup      only what the others need: build root and kernel'
 	@echo 'make clean      remove build/; the cache is not in the checkout'
@@ -96,4 +101,4 @@ module modules clippy lib tests model: | setup
 endif
 
 .DEFAULT_GOAL := module
-.PHONY: module modules clippy lib tests demo test test-runtimes bench bench-programs check model stress vm setup clean help
+.PHONY: module modules clippy lib tests demo test test-runtimes bench bench-programs check model coverage stress vm setup clean help
