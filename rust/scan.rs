@@ -295,7 +295,7 @@ impl QueueState {
         let mut counts = true;
         if let Some(kev) = kev {
             let st = self.state(&item);
-            if st.status & SIMPLE == 0 && st.flags & LEVEL == 0 && !item.is_orphan() {
+            if st.status & SIMPLE == 0 && (st.flags | kev.flags) & LEVEL == 0 && !item.is_orphan() {
                 // What most of them are: it is next after all others.
                 st.status &= !status::INFLUX;
                 st.status |= status::ACTIVE;

@@ -5,7 +5,7 @@
 usage: table.py COSTS RATIOS DIRECTORY
 
 COSTS is what the programs print. RATIOS has the target of each case and the ratio that
-was reached when it was last written: none may be worse than that by more than MARGIN.
+was reached when it was last written: none may be worse than that by more than a margin.
 bench.tsv and bench-*.svg go into DIRECTORY.
 """
 
@@ -19,6 +19,9 @@ except ImportError:  # of an older build root
     pygal = None
 
 MARGIN = 1.03
+# In real time: how busy the machine is tells, too.
+REAL_TIME = "two_threads_"
+REAL_TIME_MARGIN = 1.3
 
 # What a ratio is of, where it is not of one case in two ways.
 RATIOS = {
@@ -78,10 +81,11 @@ def main(costs_path, ratios_path, directory):
             failed += 1
             continue
         ratio = cost / peer
+        margin = REAL_TIME_MARGIN if name.startswith(REAL_TIME) else MARGIN
         library = costs[ours].get("libkqueue", math.nan)
-        said = "met" if ratio <= target * MARGIN else "not met yet"
+        said = "met" if ratio <= target * margin else "not met yet"
         rows.append((name, cost, peer, ratio, target, reached, library, said))
-        if ratio <= reached * MARGIN:
+        if ratio <= reached * margin:
             passed += 1
             print(f"ok - bench.{name}")
         else:
