@@ -8,9 +8,8 @@
 use crate::{
     bindings,
     filetable::FileTable,
-    filter,
     flavour::Flavour,
-    kevent,
+    kevent, kfilter,
     limits::UserRef,
     probe::{Armed, Kind},
     queue::Kqueue,
@@ -295,12 +294,12 @@ fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<u
         }
         (BYFILTER, Layout::Native) => {
             let km: KfilterMapping = uaccess::read(arg)?;
-            filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
+            kfilter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
             Ok(0)
         }
         (BYFILTER32, Layout::Compat) => {
             let km: KfilterMapping32 = uaccess::read(arg)?;
-            filter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
+            kfilter::name_to_user(km.filter, km.name as usize, km.len as usize)?;
             Ok(0)
         }
         (FLAVOUR, _) => {
@@ -324,7 +323,7 @@ fn filter_by_name(addr: usize) -> Result<i32> {
     if name.to_bytes_with_nul().len() > bindings::KFILTER_MAXNAME as usize {
         return Err(errno(bindings::ENAMETOOLONG));
     }
-    filter::by_name(name).ok_or(ENOENT)
+    kfilter::by_name(name).ok_or(ENOENT)
 }
 
 /// Whether `cmd` is `ours` with a structure that has grown since.

@@ -3,7 +3,7 @@
 //! `/proc/PID/fdinfo/FD` of a kqueue: what is in it, a line each.
 
 use crate::{
-    bindings, filter,
+    bindings, kfilter,
     knote::{status, Knote},
     queue::Kqueue,
 };
@@ -60,7 +60,7 @@ impl Knote {
         // Copied, as interrupts are off under the lock.
         let (kev, request, status) =
             self.with_state(|st| (self.event(st), st.request(), st.status));
-        let name = filter::by_filter(kev.filter.into()).map_or(c_str!("?"), |kf| kf.name);
+        let name = kfilter::name_of(self);
         seq_print!(
             m,
             "knote:\t{} {} flags {:#x} fflags {:#x} data {} udata {:#x} status",

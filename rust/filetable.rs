@@ -12,7 +12,7 @@ use crate::{
     knote::Knote,
     limits::Counter,
     nest::Pairs,
-    queue::Kqueue,
+    queue::{Context, Kqueue},
     wrap::{
         files::FilesId,
         task_work::{self, TaskWork},
@@ -343,7 +343,7 @@ impl FileTable {
             .knotes
             .lock()
             .take_closed(closed.file, max, is_closed, &mut taken);
-        end_all(taken);
+        end_all(taken, Context::Atomic);
         done
     }
 
@@ -366,7 +366,7 @@ impl FileTable {
                 is_closed,
                 &mut taken,
             );
-            end_all(taken);
+            end_all(taken, Context::MaySleep);
             if done {
                 return;
             }
@@ -377,9 +377,9 @@ impl FileTable {
 }
 
 /// Ends knotes that were taken out of their process's table.
-fn end_all(mut taken: List<Knote, BY_FILE>) {
+fn end_all(mut taken: List<Knote, BY_FILE>, here: Context) {
     while let Some(kn) = taken.pop_front() {
-        kn.kqueue().end(&kn);
+        kn.kqueue().end(&kn, here);
     }
 }
 

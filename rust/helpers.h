@@ -18,6 +18,7 @@
 #include <linux/workqueue.h>
 
 #include "helpers_process.h"
+#include "helpers_kapi.h"
 
 #include "../include/uapi/linux/kqueue.h"
 #include "helpers_fsnotify.h"

@@ -69,7 +69,8 @@ pub(crate) trait Kind {
     /// The hash of a knote, which does not change while it is in the table.
     fn hash(kn: &Knote) -> usize;
 
-    /// Whether a knote was moved from the table to a list that somebody has. Under the table's lock.
+    /// Whether a knote was moved from the table to another list by the same link, for good. Under the
+    /// table's lock.
     fn is_taken(kn: &Knote) -> bool;
 }
 
@@ -87,8 +88,8 @@ impl Kind for ByKey {
         hash_key(&kn.key())
     }
 
-    fn is_taken(_kn: &Knote) -> bool {
-        false
+    fn is_taken(kn: &Knote) -> bool {
+        kn.is_put_off()
     }
 }
 

@@ -29,7 +29,7 @@ struct Links {
 ///
 /// While the entry is on a list its links are used by that list's methods alone, and `kn` is the
 /// knote that the entry is part of.
-pub(crate) struct KnlistEntry(UnsafeCell<Links>);
+pub struct KnlistEntry(UnsafeCell<Links>);
 
 // SAFETY: What is in it is used under the lock of the list.
 unsafe impl Send for KnlistEntry {}
@@ -67,7 +67,10 @@ pub(crate) struct Place {
 /// `first` begins, and `last` ends, a list of entries that are linked by `next` and `prev` and end
 /// in null. All of them are alive, and their knotes are and have a reference: an entry is taken off
 /// before its knote is let go, or its [`Place`]. `len` of them have a knote.
-pub(crate) struct Knlist {
+///
+/// Its layout is that of the first fields of C's `struct knlist`, and all bits zero are an empty list.
+#[repr(C)]
+pub struct Knlist {
     first: *const KnlistEntry,
     last: *const KnlistEntry,
     len: usize,
@@ -76,9 +79,15 @@ pub(crate) struct Knlist {
 // SAFETY: Its knotes may be used from any thread.
 unsafe impl Send for Knlist {}
 
+impl Default for Knlist {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Knlist {
     /// An empty list.
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             first: ptr::null(),
             last: ptr::null(),
@@ -87,12 +96,12 @@ impl Knlist {
     }
 
     /// How many knotes are on the list.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether no knote is on the list.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
@@ -102,7 +111,7 @@ impl Knlist {
     ///
     /// `entry` is part of `kn`, which does not move, and is on no list. It is taken off this one
     /// before the last reference to `kn` goes.
-    pub(crate) unsafe fn add(&mut self, entry: &KnlistEntry, kn: &Knote) {
+    pub unsafe fn add(&mut self, entry: &KnlistEntry, kn: &Knote) {
         // SAFETY: The entry is on no list, so nobody else uses its links.
         unsafe { (*entry.0.get()).kn = kn };
         self.link_last(entry);
@@ -114,7 +123,7 @@ impl Knlist {
     /// # Safety
     ///
     /// `entry` is on this list or on none, and nobody puts it on one at the same time.
-    pub(crate) unsafe fn remove(&mut self, entry: &KnlistEntry) -> bool {
+    pub unsafe fn remove(&mut self, entry: &KnlistEntry) -> bool {
         let links = entry.0.get();
         // SAFETY: By this function's requirements nobody else uses the links.
         if unsafe { (*links).kn }.is_null() {
@@ -181,9 +190,32 @@ impl Knlist {
         }
     }
 
+    /// The first entry; null if there is none.
+    pub(crate) fn first(&self) -> *const KnlistEntry {
+        self.first
+    }
+
+    /// The knote of an entry, and the entry behind it; none of null. The list may change before that is
+    /// looked at, except that the entry behind must stay.
+    ///
+    /// # Safety
+    ///
+    /// `at` is null or an entry of this list, or was until just now and is still there.
+    pub(crate) unsafe fn at<'a>(
+        &self,
+        at: *const KnlistEntry,
+    ) -> Option<(&'a Knote, *const KnlistEntry)> {
+        // SAFETY: By this function's requirements.
+        let entry = unsafe { at.as_ref() }?;
+        // SAFETY: `self` is borrowed, and with it the links of all its entries.
+        let Links { next, kn, .. } = unsafe { *entry.0.get() };
+        // SAFETY: By the type invariants the knote is alive; an entry that was taken off has none.
+        Some((unsafe { kn.as_ref() }?, next))
+    }
+
     /// KNOTE: tells all knotes on the list what has happened. Under the list's lock; any context
     /// that this may be taken in.
-    pub(crate) fn note(&mut self, hint: u64) {
+    pub fn note(&mut self, hint: u64) {
         let mut at = self.first;
         // SAFETY: By the type invariants what `first` and the links lead to is alive.
         while let Some(entry) = unsafe { at.as_ref() } {

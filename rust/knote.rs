@@ -26,7 +26,7 @@
 
 use crate::{
     filetable::FileTable,
-    filter::{Filterops, HookSpace, Request},
+    filter::{Filterops, HookSpace, OpsRef, Request},
     index::{Key, BY_FILE, BY_KEY},
     queue::{Kqueue, QueueState},
     uapi::*,
@@ -57,21 +57,21 @@ pub(crate) mod status {
 pub(crate) const KEPT_FLAGS: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH | EV_UDATA_SPECIFIC;
 
 /// What of a knote is under its kqueue's queue lock.
-pub(crate) struct KnoteState {
+pub struct KnoteState {
     /// kn_status: [`status`].
     pub(crate) status: u16,
     /// kn_flags: [`KEPT_FLAGS`].
     pub(crate) flags: u16,
     /// kn_fflags: the filter's.
-    pub(crate) fflags: u32,
+    pub fflags: u32,
     /// kn_sfflags: `fflags` of the latest change.
-    pub(crate) sfflags: u32,
+    pub sfflags: u32,
     /// When it was queued, in the kqueue's count of such.
     pub(crate) seq: u64,
     /// kn_data: the filter's.
-    pub(crate) data: i64,
+    pub data: i64,
     /// kn_sdata: `data` of the latest change.
-    pub(crate) sdata: i64,
+    pub sdata: i64,
     /// The right to queue the knote, while it is neither queued, in flux nor dropped.
     pub(crate) parked: Option<ListArc<Knote>>,
 }
@@ -83,9 +83,9 @@ pub(crate) struct KnoteState {
 /// - `hook` was made by `ops`.
 /// - The knote is counted with `kq.user()`.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Knote {
+pub struct Knote {
     /// kn_fop.
-    ops: &'static Filterops,
+    ops: OpsRef,
     /// kn_kq.
     kq: Arc<Kqueue>,
     /// kn_fp: the file behind the descriptor, for filters on one. Held for as long as the knote
@@ -107,6 +107,9 @@ pub(crate) struct Knote {
     /// Moved from the process's table to a list of who closes the descriptor: nobody else may take
     /// it off that. Never false again; changed under the table's lock.
     taken: Atomic<bool>,
+    /// Ended, and on the list of what is to be detached later by the link that it was in the kqueue's
+    /// index by. Never false again; changed under the index lock.
+    put_off: Atomic<bool>,
     /// In the ready list.
     #[pin]
     ready_links: ListLinks,
@@ -145,17 +148,18 @@ impl Knote {
     /// that `flags` suits.
     pub(crate) fn new(
         kq: &Arc<Kqueue>,
-        ops: &'static Filterops,
+        ops: OpsRef,
         file: Option<ARef<File>>,
         kev: &Kevent,
         flags: Flags,
     ) -> Result<ListArc<Self>> {
         kq.user().charge_watch()?;
+        let own_flags = ops.flags;
         let knote = ListArc::pin_init(
             pin_init!(Self {
-                // INVARIANT: The hook is of the same operators.
-                ops,
+                // INVARIANT: Of the same operators. Made when there is a knote that will drop it.
                 hook: ops.new_hook(),
+                ops,
                 kq: kq.clone(),
                 file,
                 ident: kev.ident,
@@ -166,6 +170,7 @@ impl Knote {
                 epoch: kq.table().epoch(),
                 swept: Atomic::new(0),
                 taken: Atomic::new(false),
+                put_off: Atomic::new(false),
                 ready_links <- ListLinks::new(),
                 key_links <- ListLinks::new(),
                 key_tracker <- AtomicTracker::new(),
@@ -175,7 +180,7 @@ impl Knote {
                     kq.queue(),
                     KnoteState {
                         status: status::INFLUX,
-                        flags: kev.flags & KEPT_FLAGS | ops.flags,
+                        flags: kev.flags & KEPT_FLAGS | own_flags,
                         fflags: 0,
                         sfflags: kev.fflags,
                         seq: 0,
@@ -193,15 +198,21 @@ impl Knote {
         knote
     }
 
-    pub(crate) fn ops(&self) -> &'static Filterops {
-        self.ops
+    pub(crate) fn ops(&self) -> &Filterops {
+        &self.ops
+    }
+
+    /// The operators, and what keeps them.
+    pub(crate) fn ops_ref(&self) -> &OpsRef {
+        &self.ops
     }
 
     pub(crate) fn hook(&self) -> &HookSpace {
         &self.hook
     }
 
-    pub(crate) fn file(&self) -> Option<&File> {
+    /// kn_fp: what is open at descriptor [`Self::ident`], where the filter is on descriptors.
+    pub fn file(&self) -> Option<&File> {
         self.file.as_deref()
     }
 
@@ -230,7 +241,8 @@ impl Knote {
         self.taken.store(true, Relaxed);
     }
 
-    pub(crate) fn ident(&self) -> usize {
+    /// kn_id.
+    pub fn ident(&self) -> usize {
         self.ident
     }
 
@@ -241,6 +253,21 @@ impl Knote {
     /// The table of the process that has the kqueue.
     pub(crate) fn table(&self) -> &FileTable {
         self.kq.table()
+    }
+
+    /// Whether the knote's detaching was put off. Under the index lock.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.put_off.load(Relaxed)
+    }
+
+    /// It was. Under the index lock.
+    pub(crate) fn set_put_off(&self) {
+        self.put_off.store(true, Relaxed);
+    }
+
+    /// kn_filter.
+    pub(crate) fn filter(&self) -> i16 {
+        self.filter
     }
 
     /// Poll events that concern the knote.
@@ -295,32 +322,38 @@ impl Knote {
     }
 
     /// Runs `f` on the state, under the queue lock. Any context.
+    // Not generic, so that it can be called from other modules.
+    pub fn update(&self, f: &mut dyn FnMut(&mut KnoteState)) {
+        self.with_state(f);
+    }
+
+    /// Runs `f` on the state, under the queue lock. Any context.
     pub(crate) fn with_state<R>(&self, f: impl FnOnce(&mut KnoteState) -> R) -> R {
         let mut queue = self.kq.queue().lock();
         f(self.state.access_mut(&mut *queue))
     }
 
     /// What the latest change asks. Takes the queue lock.
-    pub(crate) fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         self.with_state(|st| st.request())
     }
 
     /// knote_activate: the condition has come to hold. Any context, also under the lock of what is
     /// watched; takes the queue lock, and that of the kqueue's sleepers.
-    pub(crate) fn activate(&self) {
+    pub fn activate(&self) {
         self.kq.activate(self);
     }
 
     /// KNOTE, for one knote: something has happened to what it watches. What `hint` says is between
     /// the filter and who tells it. Context and locks as [`Self::activate`].
-    pub(crate) fn note(&self, hint: u64) {
+    pub fn note(&self, hint: u64) {
         self.kq.note(self, hint);
     }
 }
 
 impl KnoteState {
     /// What the latest change asks.
-    pub(crate) fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         Request {
             sfflags: self.sfflags,
             sdata: self.sdata,

@@ -11,13 +11,16 @@
 use kernel::prelude::*;
 
 mod bindings;
+mod detach;
 mod device;
 mod fdinfo;
 mod filetable;
 mod filter;
 mod flavour;
 mod index;
+mod kapi;
 mod kevent;
+mod kfilter;
 mod knlist;
 mod knote;
 mod limits;
@@ -31,6 +34,23 @@ mod stack_vec;
 mod uapi;
 mod watched;
 mod wrap;
+
+// What modules in Rust see of this one, to have filters of their own: a [`Filter`] that is registered
+// by a [`Registration`]. It is to C's kqueue(9) what the crate's own filters are written against.
+pub use crate::{
+    filter::{Filter, Found, Request, Scratch},
+    kfilter::Registration,
+    knlist::{Knlist, KnlistEntry},
+    knote::{Knote, KnoteState},
+};
+
+/// `struct kevent` of kevent(2), and the flags in it.
+pub mod event {
+    pub use crate::uapi::{
+        Kevent, EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR,
+        EV_FLAG1, EV_KEEPUDATA, EV_ONESHOT, EV_RECEIPT, EV_SYSFLAGS, EV_UDATA_SPECIFIC,
+    };
+}
 
 module! {
     type: KqueueModule,
@@ -47,6 +67,8 @@ module! {
 struct KqueueModule {
     #[pin]
     _device: device::Device,
+    _interface: kapi::Interface,
+    _detaching: Detaching,
     _probes: Probes,
     _marks: Marks,
 }
@@ -58,13 +80,34 @@ impl kernel::InPlaceModule for KqueueModule {
             limits::init();
             filetable::init();
             index::init();
+            kfilter::init();
         }
         try_pin_init!(Self {
             _marks: Marks::new()?,
             // Before the device: a program may come as soon as that is there.
             _probes: Probes::new()?,
+            _detaching: Detaching::new()?,
+            _interface: kapi::Interface::new()?,
             _device <- device::Device::register(),
         })
+    }
+}
+
+/// Detaching can be put off.
+struct Detaching(());
+
+impl Detaching {
+    fn new() -> Result<Self> {
+        // SAFETY: The module's initialisation runs once; nothing of `detach` was used before.
+        unsafe { detach::init() }?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Detaching {
+    fn drop(&mut self) {
+        // SAFETY: No kqueue is open, and modules that use this one hold it.
+        unsafe { detach::exit() };
     }
 }
 

@@ -6,7 +6,7 @@
 //! whole of it on one page.
 
 use crate::{
-    bindings,
+    bindings, detach,
     filetable::FileTable,
     flavour::Flavour,
     index::{ByKey, Index, BY_KEY},
@@ -31,6 +31,15 @@ use kernel::{
         Arc, Mutex, SpinLock,
     },
 };
+
+/// Where a knote is ended: not in an interrupt, that is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    /// With no lock held.
+    MaySleep,
+    /// With preemption off perhaps.
+    Atomic,
+}
 
 /// What is under the queue lock: the ready list. With it, the state of every knote.
 pub(crate) struct QueueState {
@@ -227,12 +236,12 @@ impl Kqueue {
     }
 
     /// knote_drop: ends a knote, if nobody else does. When it returns no event of the knote counts any
-    /// more. Any context but interrupts; no lock held that is taken on the wake-up path.
-    pub(crate) fn end(&self, kn: &Knote) {
+    /// more. Any context that `here` says; no lock held that is taken on the wake-up path.
+    pub(crate) fn end(&self, kn: &Knote, here: Context) {
         // A statement of its own: who gets it is alone with it, and the lock is not needed.
         let indexed = self.index.lock().remove(kn);
         match indexed {
-            Some(indexed) => self.end_taken(indexed),
+            Some(indexed) => self.end_taken(indexed, here),
             // Whoever has taken it out may not have come to this yet.
             None => drop(self.drop_state(kn)),
         }
@@ -249,10 +258,19 @@ impl Kqueue {
     }
 
     /// Ends a knote that the caller has taken out of the index.
-    pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>) {
+    pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>, here: Context) {
         let items = self.drop_state(&kn);
         let on_file = self.table.forget(&kn);
-        kn.f_detach();
+        match here {
+            Context::Atomic if kn.ops().detach_sleeps => {
+                // Before the link leads to another list: who else wants to end it looks here.
+                let index = self.index.lock();
+                kn.set_put_off();
+                drop(index);
+                detach::put_off(kn);
+            }
+            _ => kn.f_detach(),
+        }
         // A scan that has it in flux drops its own reference, without delivering it.
         drop((items, on_file));
     }
@@ -276,7 +294,7 @@ impl Kqueue {
             loop {
                 let taken = self.index.lock().take_one(bucket);
                 let Some(kn) = taken else { break };
-                self.end_taken(kn);
+                self.end_taken(kn, Context::MaySleep);
             }
         }
         let memory = self.index.lock().take_memory();

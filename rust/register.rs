@@ -3,10 +3,11 @@
 //! kqueue_register: applying a change.
 
 use crate::{
-    filter::{self, Filter, Filterops, Source},
+    filter::{Filter, OpsRef},
     index::{Index, Key},
+    kfilter::{self, Ident},
     knote::{status, Knote, KEPT_FLAGS},
-    queue::Kqueue,
+    queue::{Context, Kqueue},
     uapi::*,
     wrap::files,
 };
@@ -29,7 +30,7 @@ impl Kqueue {
         let mut kev = *change;
         kev.flags &= !EV_SYSFLAGS;
 
-        let source = filter::by_filter(kev.filter.into()).ok_or(EINVAL)?.source;
+        let filter = kfilter::find(kev.filter.into()).ok_or(EINVAL)?;
         if kev.flags & (EV_ADD | EV_DELETE) == EV_ADD | EV_DELETE {
             return Err(EINVAL);
         }
@@ -37,11 +38,10 @@ impl Kqueue {
         if kev.flags & (EV_ADD | EV_KEEPUDATA) == EV_ADD | EV_KEEPUDATA {
             return Err(EINVAL);
         }
-        let file = match source {
-            Source::Reserved => return Err(EINVAL),
-            Source::Ident(_) => None,
-            Source::Descriptor(_) => Some(files::fget(kev.ident)?),
-            Source::Path(_) => Some(files::fget_raw(kev.ident)?),
+        let file = match filter.ident() {
+            Ident::Number => None,
+            Ident::Descriptor => Some(files::fget(kev.ident)?),
+            Ident::Path => Some(files::fget_raw(kev.ident)?),
         };
 
         let _change = self.change_lock().lock();
@@ -64,14 +64,14 @@ impl Kqueue {
             }
             match found {
                 Some(kn) if kev.flags & EV_DELETE != 0 => {
-                    self.end(&kn);
+                    self.end(&kn, Context::MaySleep);
                     return Ok(());
                 }
                 Some(kn) => {
                     if !self.modify(&kn, &kev)? {
                         // It has been delivered for the last time, or is being closed: whoever does
                         // that is about to take it out, if we do not.
-                        self.end(&kn);
+                        self.end(&kn, Context::MaySleep);
                         continue;
                     }
                     return Ok(());
@@ -80,13 +80,7 @@ impl Kqueue {
                 None if self.index().lock().is_closed() => return Err(EBADF),
                 None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
                 None => {
-                    let ops = match source {
-                        Source::Ident(ops) => ops,
-                        Source::Descriptor(kqfilter) | Source::Path(kqfilter) => {
-                            kqfilter(file.as_deref().ok_or(EBADF)?)?
-                        }
-                        Source::Reserved => return Err(EINVAL),
-                    };
+                    let ops = filter.ops(file.as_deref())?;
                     if !self.add(ops, file.clone(), &kev, absent)? {
                         continue;
                     }
@@ -97,17 +91,18 @@ impl Kqueue {
     }
 
     /// Has a knote leave its key to another: its last event alone is waited for, if one can be.
-    fn leave(&self, kn: &Knote) {
+    fn leave(&self, kn: &Knote, here: Context) {
         // A statement of its own: the lock is not held for what follows.
         let taken = self.index().lock().orphan(kn);
         if let Some(taken) = taken {
-            return self.end_taken(taken);
+            return self.end_taken(taken, here);
         }
         let expected = kn.with_state(|st| {
-            st.status & status::DISABLED == 0 && st.status & (status::ACTIVE | status::INFLUX) != 0
+            st.status & (status::DISABLED | status::DROPPED) == 0
+                && st.status & (status::ACTIVE | status::INFLUX) != 0
         });
         if !expected {
-            self.end(kn);
+            self.end(kn, here);
         }
     }
 
@@ -115,7 +110,7 @@ impl Kqueue {
     /// come to be there meanwhile; `absent` is as [`Index::insert_new`] has it. Under the change lock.
     fn add(
         self: &Arc<Self>,
-        ops: &'static Filterops,
+        ops: OpsRef,
         file: Option<ARef<File>>,
         kev: &Kevent,
         absent: Option<u32>,
@@ -128,7 +123,7 @@ impl Kqueue {
             item.f_detach();
             return Err(e);
         }
-        if let Err(refused) = self.insert(&item, absent) {
+        if let Err(refused) = self.insert(&item, absent, Context::MaySleep) {
             drop(self.table().forget(&item));
             item.f_detach();
             return match refused {
@@ -144,9 +139,17 @@ impl Kqueue {
                 || !unsafe { self.table().id().holds(item.ident() as u32, file) }
         });
         if gone {
-            self.end(&item);
+            self.end(&item, Context::MaySleep);
         }
-        self.begin(item, kev, active)?;
+        let kn = item.clone_arc();
+        if let Err(e) = self.begin(item, kev, active) {
+            // Whoever has ended it may have done so before it was inserted.
+            self.end(&kn, Context::MaySleep);
+            // If it is none of these, its filter has: it was there.
+            if gone || self.queue().lock().is_closed() {
+                return Err(e);
+            }
+        }
         Ok(true)
     }
 
@@ -156,6 +159,7 @@ impl Kqueue {
         &self,
         item: &ListArc<Knote>,
         mut absent: Option<u32>,
+        here: Context,
     ) -> Result<(), Option<Arc<Knote>>> {
         loop {
             let indexed = ListArc::try_from_arc(item.clone_arc()).map_err(|_| None)?;
@@ -163,7 +167,7 @@ impl Kqueue {
             let refused = self.index().lock().insert_new(indexed, absent.take());
             match refused.map_err(|(_, other)| other) {
                 Ok(()) => return Ok(()),
-                Err(Some(other)) if other.f_is_stale() => self.leave(&other),
+                Err(Some(other)) if other.f_is_stale() => self.leave(&other, here),
                 Err(other) => return Err(other),
             }
         }
@@ -180,7 +184,7 @@ impl Kqueue {
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result {
         let item = Knote::attached::<F>(self, kev, flags, attach)?;
-        if let Err(other) = self.insert(&item, None) {
+        if let Err(other) = self.insert(&item, None, Context::Atomic) {
             item.f_detach();
             // None where the kqueue is closed.
             other.ok_or(EBADF)?.note(hint);
@@ -211,8 +215,7 @@ impl Kqueue {
         }
     }
 
-    /// Lets go of a knote that was in flux while it was made. `EBADF` where its descriptor was
-    /// closed meanwhile.
+    /// Lets go of a knote that was in flux while it was made. `EBADF` where it was ended meanwhile.
     fn begin(&self, item: ListArc<Knote>, kev: &Kevent, active: bool) -> Result {
         let mut queue = self.queue().lock();
         let st = queue.state(&item);

@@ -11,7 +11,7 @@
 use crate::{
     filter::{Request, Scratch},
     knote::{status, Knote},
-    queue::{Kqueue, QueueState},
+    queue::{Context, Kqueue, QueueState},
     stack_vec::StackVec,
     uapi::*,
     wrap::lock::IrqSpinGuard,
@@ -56,6 +56,8 @@ struct Held {
     request: Request,
     /// Whether its event is among those to be stored.
     found: bool,
+    /// Its filter has said, and not the program, that the event is the last.
+    last: bool,
 }
 
 /// Knotes in hand, and their events: when they were looked at, those found, in order.
@@ -166,9 +168,10 @@ impl Kqueue {
         let (mut from, mut to) = (0, 0);
         let events = &mut batch.events;
         let mut queue = self.queue().lock();
-        batch.held.drain(|Held { item, found, .. }| {
+        batch.held.drain(|held| {
+            let found = held.found;
             let kev = if found { events.get(from) } else { None };
-            let given = queue.give(item, kev, requeued);
+            let given = queue.give(held, kev, requeued);
             if found && given.counts {
                 if to != from {
                     events.copy_within(from..from + 1, to);
@@ -199,7 +202,7 @@ impl Kqueue {
     fn finish(&self, after: &mut StackVec<After, BATCH>) {
         after.drain(|it| match it {
             After::Drop(item) => drop(item),
-            After::Delete(item) => self.end(&item),
+            After::Delete(item) => self.end(&item, Context::MaySleep),
         });
     }
 
@@ -249,6 +252,7 @@ impl Batch {
                 item,
                 request,
                 found,
+                last: false,
             });
         }
     }
@@ -265,15 +269,12 @@ impl Batch {
                 // Four bytes at the place of the event's data, which it will be written over.
                 let data = list.at(found).wrapping_add(list.layout.data_offset());
                 let scratch = Scratch::new(data);
-                let Some(it) = held.item.f_event(&held.request, Some(scratch)) else {
+                let asked = kev.flags;
+                if !held.item.f_deliver(&held.request, scratch, kev) {
                     continue;
-                };
-                held.found = true;
-                kev.data = it.data;
-                kev.fflags = it.fflags;
-                if it.eof {
-                    kev.flags |= EV_EOF;
                 }
+                held.found = true;
+                held.last = kev.flags & !asked & EV_ONESHOT != 0;
             }
             if held.found {
                 if found != at {
@@ -288,14 +289,28 @@ impl Batch {
 
 impl QueueState {
     /// Gives up a knote whose event, if any, was stored. `queued` becomes true if it was queued.
-    fn give(&mut self, item: ListArc<Knote>, kev: Option<&Kevent>, queued: &mut bool) -> Given {
+    fn give(&mut self, held: Held, kev: Option<&Kevent>, queued: &mut bool) -> Given {
         const SIMPLE: u16 = status::DROPPED | status::DISABLED | status::TOUCHED;
         const LEVEL: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH;
 
+        let Held { item, last, .. } = held;
         let mut counts = true;
+        if kev.is_none() && item.is_orphan() {
+            let st = self.state(&item);
+            // It was there for an event that it turned out not to have.
+            if st.status & (status::ACTIVE | status::DROPPED) == 0 {
+                st.status |= status::DROPPED;
+                return Given {
+                    counts,
+                    after: Some(After::Delete(item)),
+                };
+            }
+        }
         if let Some(kev) = kev {
             let st = self.state(&item);
-            if st.status & SIMPLE == 0 && (st.flags | kev.flags) & LEVEL == 0 && !item.is_orphan() {
+            // The flags of the event are the knote's of when it was taken in hand, which only adding
+            // it anew changes, and what the filter has added.
+            if st.status & SIMPLE == 0 && kev.flags & LEVEL == 0 && !item.is_orphan() {
                 // What most of them are: it is next after all others.
                 st.status &= !status::INFLUX;
                 st.status |= status::ACTIVE;
@@ -314,12 +329,12 @@ impl QueueState {
                 counts = false;
                 item.f_unprocess(st, kev);
                 st.status |= status::ACTIVE;
-            } else if st.status & status::TOUCHED != 0 {
+            } else if st.status & status::TOUCHED != 0 && !last {
                 // Added anew meanwhile, as if after the delivery: it stays, as it is now.
                 if st.flags & EV_CLEAR == 0 {
                     st.status |= status::ACTIVE;
                 }
-            } else if st.flags & EV_ONESHOT != 0
+            } else if kev.flags & EV_ONESHOT != 0
                 || (item.is_orphan() && st.status & status::ACTIVE == 0)
             {
                 // It is no more, for a change that comes before the caller has deleted it.
@@ -329,7 +344,7 @@ impl QueueState {
                     after: Some(After::Delete(item)),
                 };
             } else {
-                if st.flags & EV_CLEAR == 0 {
+                if kev.flags & EV_CLEAR == 0 {
                     st.status |= status::ACTIVE;
                 }
                 // Nobody can enable an orphan.

@@ -23,7 +23,7 @@ macro_rules! ev {
     ($($name:ident),* $(,)?) => {
         $(
             #[doc = concat!("`", stringify!($name), "` of kevent(2).")]
-            pub(crate) const $name: u16 = bindings::$name as u16;
+            pub const $name: u16 = bindings::$name as u16;
         )*
     };
 }
@@ -39,6 +39,7 @@ ev!(
     EV_UDATA_SPECIFIC,
     EV_KEEPUDATA,
     EV_SYSFLAGS,
+    EV_FLAG1,
     EV_ERROR,
     EV_EOF,
 );
@@ -98,13 +99,19 @@ pub(crate) const EVFILT_PROC: i16 = bindings::EVFILT_PROC as i16;
 /// `struct kevent`: a change to a kqueue, or an event from it.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Kevent {
-    pub(crate) ident: usize,
-    pub(crate) filter: i16,
-    pub(crate) flags: u16,
-    pub(crate) fflags: u32,
-    pub(crate) data: i64,
-    pub(crate) udata: usize,
+pub struct Kevent {
+    /// What is watched.
+    pub ident: usize,
+    /// `EVFILT_*`.
+    pub filter: i16,
+    /// `EV_*`.
+    pub flags: u16,
+    /// `NOTE_*`.
+    pub fflags: u32,
+    /// The filter's value.
+    pub data: i64,
+    /// The program's own.
+    pub udata: usize,
 }
 
 static_assert!(size_of::<Kevent>() == size_of::<bindings::kevent>());

@@ -2,7 +2,7 @@
 
 //! Filters: what a knote watches, and how.
 //!
-//! The core knows no filter by name. It finds one in the table below by its number, and from then
+//! The core knows no filter by name. It finds one in the table of `kfilter.rs` by its number, and from then
 //! on has a [`Filterops`], the operators of one kind of object: `EVFILT_READ` on a socket and on a
 //! pipe are two. A filter is written against the trait [`Filter`]; [`Filterops::of`] makes the
 //! table of operators from it. The contract follows XNU's `event_private.h` and FreeBSD's
@@ -10,13 +10,13 @@
 
 use crate::{
     bindings,
+    kfilter::{Kfilter, Registered, Source},
     knote::{Knote, KnoteState},
     queue::Kqueue,
-    uapi::{errno, Kevent, EV_ADD},
-    wrap::uaccess,
+    uapi::{Kevent, EV_ADD, EV_EOF},
 };
-use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit};
-use kernel::{alloc::Flags, c_str, fs::File, list::ListArc, prelude::*, sync::Arc};
+use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit, ops::Deref, ptr::NonNull};
+use kernel::{alloc::Flags, c_str, list::ListArc, prelude::*, sync::Arc};
 
 mod except;
 mod file;
@@ -31,23 +31,27 @@ mod vnode;
 
 /// What a knote asks of its filter: the `fflags` and `data` of the latest change.
 #[derive(Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) sfflags: u32,
-    pub(crate) sdata: i64,
+pub struct Request {
+    /// `fflags`.
+    pub sfflags: u32,
+    /// `data`.
+    pub sdata: i64,
 }
 
 /// What a filter found: the condition holds.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Found {
-    pub(crate) data: i64,
-    pub(crate) fflags: u32,
+pub struct Found {
+    /// `data` of the event.
+    pub data: i64,
+    /// `fflags` of the event.
+    pub fflags: u32,
     /// Report `EV_EOF`.
-    pub(crate) eof: bool,
+    pub eof: bool,
 }
 
 /// User memory that an event is about to be written to, and which may be written over before.
 #[derive(Clone, Copy)]
-pub(crate) struct Scratch(usize);
+pub struct Scratch(usize);
 
 impl Scratch {
     /// The place of an event in the event list; `addr` is a user address, checked by its use.
@@ -68,8 +72,12 @@ impl Scratch {
 /// `detach` may come while either of them runs, or before, to a knote that was found earlier: they
 /// must then leave nothing behind that uses the knote. None may be called with a lock held that
 /// [`Knote::activate`] is called under.
-pub(crate) trait Filter: 'static {
-    /// kn_hook: what the filter keeps in a knote. Made before `attach`, pinned with the knote.
+///
+/// Other modules' filters are written against this trait, too, in Rust; those in C are one
+/// implementation of it (`kapi/knote.rs`).
+pub trait Filter: 'static {
+    /// kn_hook: what the filter keeps in a knote. Made before `attach`, pinned with the knote. It is
+    /// at most seven words large, and is dropped where that must not sleep.
     type Hook: Default + Send + Sync + 'static;
 
     /// Whether [`Self::event`] says if the condition holds. If not, [`Self::peek`] and
@@ -82,6 +90,10 @@ pub(crate) trait Filter: 'static {
     /// Poll events that concern the filter, for those on wait queues.
     const POLL_EVENTS: u32 = 0;
 
+    /// Whether [`Self::detach`] may sleep. Where a descriptor is closed it is put off then, to the
+    /// end of the closer's system call.
+    const DETACH_SLEEPS: bool = false;
+
     /// f_attach: hooks the knote to its object. Whether the condition holds already; an errno, and
     /// nothing is hooked. Process context, may sleep; under the kqueue's change lock.
     fn attach(kn: &Knote, hook: &Self::Hook) -> Result<bool>;
@@ -89,8 +101,8 @@ pub(crate) trait Filter: 'static {
     /// f_detach: unhooks. When it returns, the filter does not touch the knote any more, but for
     /// operators that are under way.
     ///
-    /// Must not sleep: it also runs when a descriptor is closed, with preemption off. Locks that
-    /// are taken where [`Knote::activate`] is called may be taken.
+    /// Must not sleep, but with [`Self::DETACH_SLEEPS`]: it also runs when a descriptor is closed, with
+    /// preemption off. Locks that are taken where [`Knote::activate`] is called may be taken.
     fn detach(kn: &Knote, hook: &Self::Hook);
 
     /// f_event with no hint: does the condition hold? Process context, may sleep, no lock held.
@@ -102,6 +114,27 @@ pub(crate) trait Filter: 'static {
         _scratch: Option<Scratch>,
     ) -> Option<Found> {
         None
+    }
+
+    /// f_process of a filter that is [`Self::EVALUATED`]: about to be delivered. Fills what the core
+    /// cannot know of `kev`, which is flags, fflags and data; false if there is nothing to deliver. `EV_CLEAR` and `EV_ONESHOT` in
+    /// `kev.flags` say what becomes of the knote. Process context, may sleep, no lock held.
+    fn deliver(
+        kn: &Knote,
+        hook: &Self::Hook,
+        request: &Request,
+        scratch: Scratch,
+        kev: &mut Kevent,
+    ) -> bool {
+        let Some(found) = Self::event(kn, hook, request, Some(scratch)) else {
+            return false;
+        };
+        kev.data = found.data;
+        kev.fflags = found.fflags;
+        if found.eof {
+            kev.flags |= EV_EOF;
+        }
+        true
     }
 
     /// f_event with a hint, as [`Knote::note`] passes it on: something has happened to the object.
@@ -177,8 +210,12 @@ impl HookSpace {
 /// # Invariants
 ///
 /// All functions are of the same `Filter`, and `new_hook` makes the hook that the others expect.
+#[derive(Clone, Copy)]
 pub(crate) struct Filterops {
+    /// They are part of what was registered; see [`OpsRef`].
+    pub(crate) registered: bool,
     pub(crate) evaluated: bool,
+    pub(crate) detach_sleeps: bool,
     pub(crate) flags: u16,
     pub(crate) poll_events: u32,
     new_hook: fn() -> HookSpace,
@@ -186,6 +223,7 @@ pub(crate) struct Filterops {
     attach: unsafe fn(&Knote) -> Result<bool>,
     detach: unsafe fn(&Knote),
     event: unsafe fn(&Knote, &Request, Option<Scratch>) -> Option<Found>,
+    deliver: unsafe fn(&Knote, &Request, Scratch, &mut Kevent) -> bool,
     note: unsafe fn(&Knote, &mut KnoteState, u64) -> bool,
     is_stale: unsafe fn(&Knote) -> bool,
     prepare: unsafe fn(&Knote, &Kevent) -> Result,
@@ -200,7 +238,9 @@ struct Operators<F: Filter>(PhantomData<F>);
 impl<F: Filter> Operators<F> {
     // INVARIANT: One filter throughout.
     const OPS: Filterops = Filterops {
+        registered: false,
         evaluated: F::EVALUATED,
+        detach_sleeps: F::DETACH_SLEEPS,
         flags: F::FLAGS,
         poll_events: F::POLL_EVENTS,
         new_hook: Self::new_hook,
@@ -208,6 +248,7 @@ impl<F: Filter> Operators<F> {
         attach: Self::attach,
         detach: Self::detach,
         event: Self::event,
+        deliver: Self::deliver,
         note: Self::note,
         is_stale: Self::is_stale,
         prepare: Self::prepare,
@@ -257,6 +298,7 @@ macro_rules! operator {
 operator!(attach() -> Result<bool>);
 operator!(detach() -> ());
 operator!(event(request: &Request, scratch: Option<Scratch>) -> Option<Found>);
+operator!(deliver(request: &Request, scratch: Scratch, kev: &mut Kevent) -> bool);
 operator!(note(st: &mut KnoteState, hint: u64) -> bool);
 operator!(is_stale() -> bool);
 operator!(prepare(kev: &Kevent) -> Result);
@@ -269,6 +311,14 @@ impl Filterops {
     /// The operators of `F`.
     pub(crate) const fn of<F: Filter>() -> &'static Self {
         &Operators::<F>::OPS
+    }
+
+    /// The same, as part of what is registered.
+    pub(crate) fn registered(&self) -> Self {
+        Self {
+            registered: true,
+            ..*self
+        }
     }
 
     /// A hook for a knote that is to have these operators.
@@ -287,6 +337,76 @@ impl Filterops {
     }
 }
 
+/// kn_fop: the operators of a knote, or of one that is to be made. If they are part of what another
+/// module has registered ([`Registered`]) it stays registered, and the module loaded, as long as
+/// this is there.
+///
+/// # Invariants
+///
+/// It points to a `Filterops` of static lifetime, or, where that is `registered`, to one of a
+/// [`Registered`] of which this is a reference.
+pub(crate) struct OpsRef(NonNull<Filterops>);
+
+// SAFETY: It gives shared references to functions and numbers.
+unsafe impl Send for OpsRef {}
+// SAFETY: As above.
+unsafe impl Sync for OpsRef {}
+
+impl From<&'static Filterops> for OpsRef {
+    fn from(ops: &'static Filterops) -> Self {
+        // INVARIANT: Static; what is part of a `Registered` is not lent for that long.
+        Self(NonNull::from(ops))
+    }
+}
+
+impl OpsRef {
+    /// # Safety
+    ///
+    /// `ops` is that of a [`Registered`], and the caller gives up a reference to that.
+    pub(crate) unsafe fn of_registered(ops: NonNull<Filterops>) -> Self {
+        // INVARIANT: By this function's requirements.
+        Self(ops)
+    }
+
+    /// What the operators are part of, if another module has registered them.
+    pub(crate) fn registered(&self) -> Option<&Registered> {
+        if !self.registered {
+            return None;
+        }
+        // SAFETY: By the type invariants it is there as long as this.
+        Some(unsafe { Registered::of_ops(self.0).as_ref() })
+    }
+}
+
+impl Clone for OpsRef {
+    fn clone(&self) -> Self {
+        if self.registered {
+            // SAFETY: By the type invariants this is a reference.
+            unsafe { Registered::get(Registered::of_ops(self.0)) };
+        }
+        // INVARIANT: Counted just now, or static.
+        Self(self.0)
+    }
+}
+
+impl Deref for OpsRef {
+    type Target = Filterops;
+
+    fn deref(&self) -> &Filterops {
+        // SAFETY: By the type invariants.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for OpsRef {
+    fn drop(&mut self) {
+        if self.registered {
+            // SAFETY: By the type invariants this is a reference, which goes.
+            unsafe { Registered::put(Registered::of_ops(self.0)) };
+        }
+    }
+}
+
 /// The operators of a knote, by the names of [`Filter`].
 impl Knote {
     pub(crate) fn f_attach(&self) -> Result<bool> {
@@ -302,6 +422,11 @@ impl Knote {
     pub(crate) fn f_event(&self, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
         // SAFETY: As in `f_attach`.
         unsafe { (self.ops().event)(self, request, scratch) }
+    }
+
+    pub(crate) fn f_deliver(&self, request: &Request, scratch: Scratch, kev: &mut Kevent) -> bool {
+        // SAFETY: As in `f_attach`.
+        unsafe { (self.ops().deliver)(self, request, scratch, kev) }
     }
 
     pub(crate) fn f_note(&self, st: &mut KnoteState, hint: u64) -> bool {
@@ -359,40 +484,15 @@ impl Knote {
         flags: Flags,
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result<ListArc<Knote>> {
-        let kn = Knote::new(kq, Filterops::of::<F>(), None, kev, flags)?;
+        let kn = Knote::new(kq, Filterops::of::<F>().into(), None, kev, flags)?;
         // SAFETY: It was just made with these operators.
         attach(&kn, unsafe { kn.hook_of::<F>() })?;
         Ok(kn)
     }
 }
 
-/// Where a filter's operators come from.
-#[derive(Clone, Copy)]
-pub(crate) enum Source {
-    /// `ident` is a number of the filter's own.
-    Ident(&'static Filterops),
-    /// `ident` is a descriptor; the operators depend on what is open there. kqfilter of the BSDs.
-    Descriptor(fn(&File) -> Result<&'static Filterops>),
-    /// The same, of one that was opened with `O_PATH`, too.
-    Path(fn(&File) -> Result<&'static Filterops>),
-    /// The number is kept free for what the BSDs have there: `EINVAL`.
-    Reserved,
-}
-
-/// struct kfilter: a filter that kevent(2) knows.
-pub(crate) struct Kfilter {
-    pub(crate) name: &'static CStr,
-    pub(crate) source: Source,
-}
-
-impl Kfilter {
-    const fn new(name: &'static CStr, source: Source) -> Self {
-        Self { name, source }
-    }
-}
-
 /// The system's filters; that of number -1 - n at n.
-static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
+pub(crate) static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
     Kfilter::new(c_str!("EVFILT_READ"), Source::Descriptor(file::read)),
     Kfilter::new(c_str!("EVFILT_WRITE"), Source::Descriptor(file::write)),
     Kfilter::new(c_str!("EVFILT_AIO"), Source::Reserved),
@@ -410,24 +510,3 @@ static SYSTEM: [Kfilter; bindings::EVFILT_SYSCOUNT as usize] = [
     ),
     Kfilter::new(c_str!("EVFILT_FS"), Source::Ident(fs::OPS)),
 ];
-
-/// kfilter_byfilter: the filter of a number.
-pub(crate) fn by_filter(filter: i32) -> Option<&'static Kfilter> {
-    SYSTEM.get(usize::try_from(-1 - i64::from(filter)).ok()?)
-}
-
-/// kfilter_byname: the number of a filter.
-pub(crate) fn by_name(name: &CStr) -> Option<i32> {
-    let index = SYSTEM.iter().position(|kf| kf.name == name)?;
-    Some(-1 - index as i32)
-}
-
-/// KFILTER_BYFILTER: writes the filter's name to the `len` bytes at `addr`. `ENOENT`,
-/// `ENAMETOOLONG`, `EFAULT`. May sleep.
-pub(crate) fn name_to_user(filter: i32, addr: usize, len: usize) -> Result {
-    let name = by_filter(filter).ok_or(ENOENT)?.name.to_bytes_with_nul();
-    if name.len() > len {
-        return Err(errno(bindings::ENAMETOOLONG));
-    }
-    uaccess::write_array(addr, name)
-}
