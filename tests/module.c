@@ -172,15 +172,23 @@ static int set_tracing(const char *value)
 	return ret;
 }
 
-/* Without function tracing closes are not seen, though it could all be set up. */
+/*
+ * Without function tracing closes are not seen, though it could all be set up.
+ * From 7.3 on it cannot be switched off: the attempt fails, and changes nothing.
+ */
 TEST_F(module, where_closes_are_not_seen_it_does_not_load)
 {
-	int ret;
+	int ret, off;
 
 	ASSERT_EQ(0, unload());
-	ASSERT_EQ(0, set_tracing("0"));
+	off = set_tracing("0");
 	ret = load();
 	ASSERT_EQ(0, set_tracing("1"));
+	if (off == -EOPNOTSUPP) {
+		EXPECT_EQ(0, ret);
+		return;
+	}
+	ASSERT_EQ(0, off);
 	EXPECT_EQ(-EOPNOTSUPP, ret);
 	EXPECT_FALSE(is_loaded());
 	ASSERT_EQ(0, load());
@@ -188,15 +196,21 @@ TEST_F(module, where_closes_are_not_seen_it_does_not_load)
 
 TEST_F(module, where_closes_are_not_seen_there_is_no_kqueue)
 {
-	int kq, error;
+	int kq, error, off;
 
 	/* Loaded anew the probes are not armed. */
 	ASSERT_EQ(0, unload());
 	ASSERT_EQ(0, load());
-	ASSERT_EQ(0, set_tracing("0"));
+	off = set_tracing("0");
 	kq = kqueue();
 	error = errno;
 	ASSERT_EQ(0, set_tracing("1"));
+	if (off == -EOPNOTSUPP) {
+		EXPECT_LE(0, kq);
+		close(kq);
+		return;
+	}
+	ASSERT_EQ(0, off);
 	EXPECT_EQ(-1, kq);
 	EXPECT_EQ(EOPNOTSUPP, error);
 	EXPECT_TRUE(EVENTUALLY((kq = kqueue()) >= 0));
