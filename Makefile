@@ -21,9 +21,11 @@ module:
 	+$(in-root) scripts/kbuild . $(out)/module $(strict) modules
 	@cp $(out)/module/kqueue.ko $(out)/kqueue.ko
 
-# What only tests load.
-modules:
-	+$(in-root) scripts/kbuild tests/modules $(out)/modules $(strict) modules
+# What only tests load. They use the module, and so are built after it.
+modules: module
+	+$(in-root) scripts/kbuild tests/modules $(out)/modules $(strict) \
+		KBUILD_EXTRA_SYMBOLS=$(CURDIR)/$(out)/module/Module.symvers \
+		KQUEUE_RMETA=$(CURDIR)/$(out)/module/rust/libkqueue.rmeta modules
 
 clippy:
 	+$(in-root) scripts/kbuild . $(out)/clippy $(strict) CLIPPY=1 modules
@@ -38,7 +40,7 @@ tests: lib
 demo: module tests
 	scripts/vm run --share build/tests -- /mnt/tests/demo
 
-test: module tests $(if $(filter debug,$(KERNEL)),modules)
+test: module tests modules
 	scripts/test
 
 test-runtimes: module
