@@ -92,24 +92,57 @@ def main(costs_path, ratios_path, directory):
             failed += 1
             print(f"not ok - bench.{name}: {ratio:.3f}, and it was {reached:.3f}")
 
-    header = ("name", "kqueue", "peer", "ratio", "target", "reached before", "libkqueue", "target is")
+    header = (
+        "name",
+        "kqueue",
+        "peer",
+        "ratio",
+        "target",
+        "reached before",
+        "libkqueue",
+        "target is",
+    )
     with open(f"{directory}/bench.tsv", "w", encoding="utf-8") as file:
         print(*header, sep="\t", file=file)
         for name, *costs_of, ratio, target, reached, library, said in rows:
             numbers = [f"{cost:.1f}" for cost in costs_of]
-            print(name, *numbers, f"{ratio:.3f}", f"{target:.2f}", f"{reached:.3f}",
-                  "" if math.isnan(library) else f"{library:.1f}", said, sep="\t", file=file)
-    print("{:26}{:>9}{:>9}{:>8}{:>8}{:>8}{:>11}  {}".format(
-        "", "kqueue", "peer", "ratio", "target", "before", "libkqueue", "target"))
+            print(
+                name,
+                *numbers,
+                f"{ratio:.3f}",
+                f"{target:.2f}",
+                f"{reached:.3f}",
+                "" if math.isnan(library) else f"{library:.1f}",
+                said,
+                sep="\t",
+                file=file,
+            )
+    print(
+        "{:26}{:>9}{:>9}{:>8}{:>8}{:>8}{:>11}  {}".format(
+            "", "kqueue", "peer", "ratio", "target", "before", "libkqueue", "target"
+        )
+    )
     for name, cost, peer, ratio, target, reached, library, said in rows:
         lib = "-" if math.isnan(library) else f"{library:.0f}"
-        print(f"{name:26}{cost:9.0f}{peer:9.0f}{ratio:8.3f}{target:8.2f}{reached:8.3f}{lib:>11}  {said}")
+        print(
+            f"{name:26}{cost:9.0f}{peer:9.0f}{ratio:8.3f}{target:8.2f}{reached:8.3f}{lib:>11}  {said}"
+        )
 
     if pygal:
-        curve(costs, "idle", "One wait, ten descriptors being ready", "descriptors that are not",
-              f"{directory}/bench-idle.svg")
-        curve(costs, "pingpong", "An event, with its read and write", "active of 1000 socket pairs",
-              f"{directory}/bench-pingpong.svg")
+        curve(
+            costs,
+            "idle",
+            "One wait, ten descriptors being ready",
+            "descriptors that are not",
+            f"{directory}/bench-idle.svg",
+        )
+        curve(
+            costs,
+            "pingpong",
+            "An event, with its read and write",
+            "active of 1000 socket pairs",
+            f"{directory}/bench-pingpong.svg",
+        )
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed != 0
 
