@@ -45,7 +45,8 @@ def read_costs(path):
 
 def read_ratios(path):
     with open(path, encoding="utf-8") as file:
-        rows = [line.split("\t") for line in file.read().splitlines()[1:]]
+        lines = [line for line in file.read().splitlines() if not line.startswith("#")]
+    rows = [line.split("\t") for line in lines[1:]]
     return {name: (float(target), float(reached)) for name, target, reached in rows}
 
 
