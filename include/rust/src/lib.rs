@@ -26,8 +26,9 @@
 //! ```
 //!
 //! Neither the standard library nor libc is needed: the crate makes its system calls
-//! itself, on x86_64 and aarch64. With the feature `std` a [`Kqueue`] is a descriptor as
-//! the standard library knows them, and an [`Errno`] becomes a `std::io::Error`.
+//! itself, on x86_64, where it is tested, and on aarch64. With the feature `std` a
+//! [`Kqueue`] is a descriptor as the standard library knows them, and an [`Errno`] becomes
+//! a `std::io::Error`.
 //!
 //! # Descriptors
 //!
