@@ -471,8 +471,9 @@ fn beginning(about: About) -> impl Strategy<Value = Vec<Step>> {
 
 /// Sequences of up to so many steps.
 pub fn sequence(about: About, steps: usize) -> impl Strategy<Value = Sequence> {
-    (flavour(), beginning(about), vec(step(about), 1..steps)).prop_map(
-        |(flavour, mut steps, more)| {
+    // In the order that they are made smaller in: what all picks depend on is last.
+    (flavour(), vec(step(about), 1..steps), beginning(about)).prop_map(
+        |(flavour, more, mut steps)| {
             steps.extend(more);
             Sequence { flavour, steps }
         },

@@ -81,6 +81,8 @@ pub struct World {
     /// The inodes that have a name.
     names: BTreeMap<u8, usize>,
     knotes_made: u64,
+    /// Kqueues that have come to have something, of which who watches them is not told yet.
+    news: Vec<usize>,
 }
 
 impl World {
@@ -145,7 +147,7 @@ impl World {
             Call::Chmod(fd) => self.chmod(fd),
             Call::Unlink(name) => self.unlink(name),
             Call::Kill(signal) => {
-                self.tell(|kn| kn.sent(signal));
+                self.tell(false, |kn| kn.sent(signal));
                 Ok(0)
             }
             Call::Spawn => match *answer {
@@ -418,7 +420,7 @@ impl World {
             End::Exit(code) => i64::from(code) << 8,
             End::Signal(signal) => signal.into(),
         });
-        self.tell(|kn| kn.exited(child));
+        self.tell(false, |kn| kn.exited(child));
         Ok(0)
     }
 
@@ -426,7 +428,7 @@ impl World {
         let child = self.child(pid).ok_or(libc::ECHILD)?;
         let status = self.children[child].status.ok_or(libc::EAGAIN)?;
         self.children[child].reaped = true;
-        self.tell(|kn| kn.reaped(child));
+        self.tell(false, |kn| kn.reaped(child));
         Ok(status)
     }
 }
@@ -434,8 +436,9 @@ impl World {
 /// Telling.
 impl World {
     /// Something has happened: `has` says of each knote whether it is active for it. Where several
-    /// are, in any kqueue, it is in the order that they were added in.
-    fn tell(&mut self, has: impl Fn(&mut Knote) -> bool) {
+    /// are, in any kqueue, it is in the order that they were added in. Who watches these kqueues is
+    /// told after all of them, or after each.
+    fn tell(&mut self, one_by_one: bool, has: impl Fn(&mut Knote) -> bool) {
         let mut active = Vec::new();
         for (kq, kqueue) in self.kqueues.iter_mut().enumerate() {
             for kn in &mut kqueue.knotes {
@@ -447,12 +450,22 @@ impl World {
         active.sort();
         for (number, kq) in active {
             self.activate(kq, number);
+            if one_by_one {
+                self.spread();
+            }
         }
+        self.spread();
     }
 
     /// Knotes of `filter`, or of both where it is none, on open files that `on` picks are told.
     /// Of several the latest is the first.
     fn tell_files(&mut self, on: impl Fn(Kind) -> bool, filter: Option<i16>) {
+        self.wake(on, filter);
+        self.spread();
+    }
+
+    /// The same, but that who watches their kqueues is not told yet.
+    fn wake(&mut self, on: impl Fn(Kind) -> bool, filter: Option<i16>) {
         let mut active = Vec::new();
         for (kq, kqueue) in self.kqueues.iter().enumerate() {
             for kn in &kqueue.knotes {
@@ -469,6 +482,23 @@ impl World {
         }
     }
 
+    /// Tells who watches kqueues that have come to have something, and who watches those, level by
+    /// level, and on one level the latest first.
+    fn spread(&mut self) {
+        while !self.news.is_empty() {
+            for kq in std::mem::take(&mut self.news).into_iter().rev() {
+                self.wake(|kind| kind == Kind::Kqueue(kq), None);
+            }
+        }
+    }
+
+    /// There is something new in a kqueue.
+    fn announce(&mut self, kq: usize) {
+        if !self.news.contains(&kq) {
+            self.news.push(kq);
+        }
+    }
+
     /// Something was done to a regular file.
     fn tell_inode(&mut self, inode: usize, what: u32) {
         let moved = what & (NOTE_EXTEND | NOTE_TRUNCATE | OFFSET) != 0;
@@ -477,7 +507,7 @@ impl World {
             .iter()
             .map(|file| matches!(file.kind, Kind::Regular { inode: own, .. } if own == inode))
             .collect();
-        self.tell(|kn| match kn.watched {
+        self.tell(true, |kn| match kn.watched {
             Watched::File(file) => moved && kn.filter == EVFILT_READ && is_of_it[file],
             _ => kn.note(inode, what & !OFFSET),
         });
@@ -501,7 +531,7 @@ impl World {
         let was_ready = kqueue.ready.contains(&number);
         if is_ready && !was_ready {
             kqueue.ready.push_back(number);
-            self.tell_files(|kind| kind == Kind::Kqueue(kq), None);
+            self.announce(kq);
         } else if !is_ready {
             kqueue.ready.retain(|&one| one != number);
         }
@@ -614,6 +644,7 @@ impl World {
         };
         self.kqueues[kq].knotes[at].active = active;
         self.queue(kq, number);
+        self.spread();
         Ok(())
     }
 
@@ -665,6 +696,7 @@ impl World {
         };
         self.kqueues[kq].knotes.push(kn);
         self.queue(kq, number);
+        self.spread();
         Ok(())
     }
 
