@@ -213,6 +213,7 @@ unsafe extern "C" fn poll(
             .pollers()
             .poll_wait(File::from_raw_file(file), table)
     };
+    open.kq.settle();
     if open.get().is_err() {
         bindings::KQ_POLLERR
     } else if open.kq.queue().lock().count() != 0 {

@@ -127,6 +127,7 @@ fn change(kq: &Arc<Kqueue>, addr: usize, count: usize, list: &mut EventList) -> 
 
 /// Waits for events and stores them. `EINTR`, `EBADF`, `EFAULT`.
 fn wait(kq: &Kqueue, list: EventList, until: Until) -> Result<usize> {
+    kq.settle();
     let count = kq.scan(list)?;
     if count != 0 || until == Until::Now {
         return Ok(count);

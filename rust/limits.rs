@@ -28,11 +28,16 @@ impl Counter {
     /// Counts one more. `ENOMEM`, and it is not counted, where there are `max` already. Any
     /// context.
     pub(crate) fn charge(&self, max: usize) -> Result {
-        if self.0.fetch_add(1, Relaxed) >= max {
+        if self.add() >= max {
             self.uncharge();
             return Err(ENOMEM);
         }
         Ok(())
+    }
+
+    /// Counts one more, without a limit. How many there were before. Any context.
+    pub(crate) fn add(&self) -> usize {
+        self.0.fetch_add(1, Relaxed)
     }
 
     /// Counts one less. Any context.

@@ -5,11 +5,26 @@
 //! Both are of one process, whose table has a list of the pairs. They are few, and looked through
 //! only when one is added. A pair ends where a knote does, which must not sleep, so it is only
 //! counted down then and taken off the list by a later addition.
+//!
+//! Who watches a kqueue is told of its events in an interrupt, a moment after they are there: see
+//! [`Kqueue`]'s `poke`. Who knows of what has happened, as a program does that has waited for the
+//! process whose exit is one of them, may come before that. [`Pairs::settle`] waits for it.
 
-use crate::{bindings, limits::Counter, queue::Kqueue, uapi::errno};
+use crate::{
+    bindings, device,
+    knlist::{Knlist, KnlistEntry},
+    knote::Knote,
+    limits::Counter,
+    queue::Kqueue,
+    uapi::errno,
+};
 use core::ptr;
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT, new_mutex, prelude::*, rbtree::RBTree, sync::Arc, sync::Mutex,
+    alloc::flags::GFP_KERNEL_ACCOUNT,
+    new_mutex, new_spinlock,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{Arc, Mutex, SpinLock},
 };
 
 /// Pairs in a chain.
@@ -23,6 +38,12 @@ const MOST: usize = 4096;
 pub(crate) struct Pairs {
     #[pin]
     list: Mutex<KVec<Arc<Pair>>>,
+    /// The knotes that kqueues are watched with. A leaf.
+    #[pin]
+    knotes: SpinLock<Knlist>,
+    /// The number of the latest walk through them, and held during one.
+    #[pin]
+    turn: Mutex<u32>,
 }
 
 /// One kqueue watches another.
@@ -40,7 +61,55 @@ impl Pairs {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             list <- new_mutex!(KVec::new(), "kqueue_pairs"),
+            knotes <- new_spinlock!(Knlist::new(), "kqueue_nested"),
+            turn <- new_mutex!(0, "kqueue_settle"),
         })
+    }
+
+    /// From now on [`Self::settle`] knows of this knote. Any context but interrupts.
+    ///
+    /// # Safety
+    ///
+    /// As [`Knlist::add`]; it is taken off with [`Self::remove_knote`]. The knote watches a kqueue.
+    pub(crate) unsafe fn add_knote(&self, entry: &KnlistEntry, kn: &Knote) {
+        // SAFETY: By this function's requirements.
+        unsafe { self.knotes.lock().add(entry, kn) };
+        kn.kqueue().nests().add();
+    }
+
+    /// The knote goes. Any context but interrupts.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::add_knote`] was called with it, and this was not.
+    pub(crate) unsafe fn remove_knote(&self, entry: &KnlistEntry, kn: &Knote) {
+        kn.kqueue().nests().uncharge();
+        // SAFETY: By this function's requirements.
+        unsafe { self.knotes.lock().remove(entry) };
+    }
+
+    /// Waits until those of the process's kqueues that watch others are told what happened in these
+    /// before. May sleep; no lock is held.
+    pub(crate) fn settle(&self) {
+        let mut turn = self.turn.lock();
+        // Who is told tells who watches him: one step up for each time.
+        for _ in 0..DEPTH {
+            let mut deeper = false;
+            // An entry that is new has 0.
+            *turn = turn.wrapping_add(1).max(1);
+            loop {
+                // A statement of its own: the lock is not held for what follows.
+                let next = self.knotes.lock().next_of_turn(*turn);
+                let Some(kn) = next else { break };
+                if let Some(Ok(inner)) = kn.file().and_then(device::kqueue) {
+                    inner.sync_pollers();
+                    deeper |= inner.nests().get() != 0;
+                }
+            }
+            if !deeper {
+                break;
+            }
+        }
     }
 
     /// `outer` is to watch `inner`. `EINVAL`: they are one. `ELOOP`: `inner` watches `outer`, be it
@@ -60,7 +129,7 @@ impl Pairs {
             .find(|pair| (pair.outer, pair.inner) == (outer, inner));
         if let Some(pair) = same {
             // It may have ended since; then it is one again, and not off the list.
-            pair.knotes.charge(usize::MAX)?;
+            pair.knotes.add();
             return Ok(pair.clone());
         }
         if list.len() >= MOST {
@@ -79,7 +148,7 @@ impl Pairs {
             },
             GFP_KERNEL_ACCOUNT,
         )?;
-        pair.knotes.charge(usize::MAX)?;
+        pair.knotes.add();
         list.push(pair.clone(), GFP_KERNEL_ACCOUNT)?;
         Ok(pair)
     }

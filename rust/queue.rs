@@ -11,7 +11,7 @@ use crate::{
     flavour::Flavour,
     index::{ByKey, Index, BY_KEY},
     knote::{status, Knote, KnoteState},
-    limits::UserRef,
+    limits::{Counter, UserRef},
     wrap::{
         irq_work::{HasIrqWork, IrqWork},
         lock::{new_irq_spinlock, IrqSpinGuard, IrqSpinLock},
@@ -82,6 +82,8 @@ pub(crate) struct Kqueue {
     /// Wakes `pollers`.
     #[pin]
     poke: IrqWork<Kqueue>,
+    /// Its knotes that watch kqueues.
+    nests: Counter,
 }
 
 // SAFETY: `poke` is the only `IrqWork` of a `Kqueue`, and that is what `from_work` goes by.
@@ -126,6 +128,7 @@ impl Kqueue {
                 // lock, and not after `close` has set `closed` under that; then `close` calls
                 // `sync`. No kqueue that has been used is dropped without `close`.
                 poke <- unsafe { IrqWork::new() },
+                nests: Counter::new(),
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )
@@ -181,6 +184,24 @@ impl Kqueue {
 
     pub(crate) fn pollers(&self) -> &WaitQueue {
         &self.pollers
+    }
+
+    pub(crate) fn nests(&self) -> &Counter {
+        &self.nests
+    }
+
+    /// Waits until what has happened in kqueues that this one watches is known here: see
+    /// [`Pairs::settle`](crate::nest::Pairs::settle). May sleep.
+    #[inline]
+    pub(crate) fn settle(&self) {
+        if self.nests.get() != 0 {
+            self.table.pairs().settle();
+        }
+    }
+
+    /// Waits until those who poll have been woken for what was queued before. May sleep.
+    pub(crate) fn sync_pollers(&self) {
+        self.poke.sync();
     }
 
     /// Whether events are pending, as far as is known without asking what is watched. Any context.
@@ -300,7 +321,7 @@ impl Kqueue {
         let memory = self.index.lock().take_memory();
         drop(memory);
         self.waiters.wake_all();
-        self.poke.sync();
+        self.sync_pollers();
     }
 }
 

@@ -263,4 +263,77 @@ TEST_F(nest, both_ways_by_two_threads_does_not_hang)
 	}
 }
 
+#define INNER	100
+
+struct sender {
+	atomic_int asked, sent;
+};
+
+static void *send_signals(void *arg)
+{
+	struct sender *s = arg;
+	int round = 0, asked;
+
+	for (;;) {
+		while ((asked = s->asked) == round)
+			sched_yield();
+		if (asked < 0)
+			return NULL;
+		kill(getpid(), SIGUSR1);
+		s->sent = ++round;
+	}
+}
+
+/* Whoever sends it on the other CPU, what can be known to have happened is told. */
+TEST_F_TIMEOUT(nest, a_signal_that_was_taken_has_been_told_at_the_top, 300)
+{
+	struct timespec nothing = { 0 }, patience = { .tv_sec = PATIENCE };
+	struct kevent ev[INNER + 1];
+	int inner[INNER], i, round;
+	struct sender s = { 0 };
+	pthread_t thread;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	for (i = 0; i < INNER; i++) {
+		inner[i] = kqueue();
+		ASSERT_LE(0, inner[i]);
+		ASSERT_EQ(0, change(inner[i], SIGUSR1, EVFILT_SIGNAL, EV_ADD));
+		/* Through one more, for every other one. */
+		if (i % 2) {
+			ASSERT_EQ(0, watch(inner[i - 1], inner[i]));
+		} else {
+			ASSERT_EQ(0, watch(self->kq[0], inner[i]));
+		}
+	}
+	ASSERT_EQ(0, pthread_create(&thread, NULL, send_signals, &s));
+	for (round = 1; round <= 100; round++) {
+		double end = now() + PATIENCE;
+		int n;
+
+		s.asked = round;
+		while (sigtimedwait(&set, NULL, &nothing) != SIGUSR1)
+			ASSERT_GT(end, now());
+		n = kev(self->kq[0], NULL, 0, ev, INNER + 1, &nothing);
+		ASSERT_EQ(INNER / 2, n) TH_LOG("round %d", round);
+		for (i = 0; i < INNER; i += 2)
+			/* Of itself, and the other. */
+			ASSERT_EQ(2, kev(inner[i], NULL, 0, ev, INNER, &nothing))
+				TH_LOG("round %d, %d", round, i);
+		for (i = 1; i < INNER; i += 2)
+			ASSERT_EQ(1, kev(inner[i], NULL, 0, ev, INNER, &patience));
+		for (i = 0; i < INNER; i += 2)
+			ASSERT_EQ(0, pending(inner[i]));
+		while (s.sent != round)
+			sched_yield();
+		ASSERT_EQ(0, pending(self->kq[0]));
+	}
+	s.asked = -1;
+	pthread_join(thread, NULL);
+	for (i = 0; i < INNER; i++)
+		close(inner[i]);
+}
+
 TEST_HARNESS_MAIN

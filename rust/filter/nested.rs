@@ -3,7 +3,9 @@
 //! `EVFILT_READ` on a kqueue: there are events in it.
 
 use super::{Filter, Filterops, Found, Request, Scratch};
-use crate::{bindings, device, knote::Knote, nest::Pair, wrap::poll::PollHook};
+use crate::{
+    bindings, device, knlist::KnlistEntry, knote::Knote, nest::Pair, wrap::poll::PollHook,
+};
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
     prelude::*,
@@ -19,6 +21,8 @@ struct Nested;
 struct Watch {
     poll: PollHook,
     pair: Arc<Pair>,
+    /// In the list of all of the process.
+    entry: KnlistEntry,
 }
 
 /// kn_hook: made by `attach`.
@@ -47,19 +51,24 @@ impl Filter for Nested {
         hook.0.populate(watch.write(Watch {
             poll: PollHook::default(),
             pair: pair.clone(),
+            entry: KnlistEntry::default(),
         }));
-        let poll = &hook.0.as_ref().ok_or(EINVAL)?.poll;
+        let watch = hook.0.as_ref().ok_or(EINVAL)?;
         // SAFETY: The core calls `attach` once, with the knote's own hook, which the box stays
         // with, and `detach` before the knote goes. The knote holds the file as long as it lives.
-        if let Err(e) = unsafe { poll.attach(kn, file, Self::POLL_EVENTS) } {
+        if let Err(e) = unsafe { watch.poll.attach(kn, file, Self::POLL_EVENTS) } {
             pair.end();
             return Err(e);
         }
+        // SAFETY: As above; the file is a kqueue.
+        unsafe { kn.table().pairs().add_knote(&watch.entry, kn) };
         Ok(found(kn).is_some())
     }
 
-    fn detach(_kn: &Knote, hook: &Hook) {
+    fn detach(kn: &Knote, hook: &Hook) {
         if let Some(watch) = hook.0.as_ref() {
+            // SAFETY: The core calls `detach` once, after `attach`.
+            unsafe { kn.table().pairs().remove_knote(&watch.entry, kn) };
             // SAFETY: The core calls `detach` once, after `attach`.
             unsafe { watch.poll.detach() };
             watch.pair.end();
