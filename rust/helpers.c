@@ -4,6 +4,7 @@
  * kernel's bindings leave opaque. See helpers.h.
  */
 #include <linux/anon_inodes.h>
+#include <linux/fault-inject-usercopy.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fprobe.h>
@@ -161,6 +162,7 @@ bool kq_seq_has_overflowed(struct seq_file *m)
 /*
  * What is copied here is a few words, and their number not known to the compiler: the
  * general functions take longer to find out how than to copy.
+ * What fails copies for a test is asked as they ask it.
  */
 
 int kq_read_words(void *to, unsigned long from, size_t words)
@@ -169,7 +171,8 @@ int kq_read_words(void *to, unsigned long from, size_t words)
 	u64 *dst = to;
 
 	might_fault();
-	if (!user_read_access_begin(src, words * sizeof(*src)))
+	if (should_fail_usercopy() ||
+	    !user_read_access_begin(src, words * sizeof(*src)))
 		return -EFAULT;
 	for (; words >= 2; words -= 2, dst += 2, src += 2) {
 		unsafe_get_user(dst[0], &src[0], fault);
@@ -190,7 +193,8 @@ int kq_write_words(unsigned long to, const void *from, size_t words)
 	const u64 *src = from;
 
 	might_fault();
-	if (!user_write_access_begin(dst, words * sizeof(*dst)))
+	if (should_fail_usercopy() ||
+	    !user_write_access_begin(dst, words * sizeof(*dst)))
 		return -EFAULT;
 	for (; words >= 2; words -= 2, dst += 2, src += 2) {
 		unsafe_put_user(src[0], &dst[0], fault);
