@@ -19,18 +19,9 @@ static const char *modules(void)
 static int load(const char *name, const char *parameters)
 {
 	char path[PATH_MAX];
-	int fd, ret;
 
 	snprintf(path, sizeof(path), "%s/%s.ko", modules(), name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-static int unload(const char *name)
-{
-	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+	return load_module(path, parameters);
 }
 
 /* One whose last file has just been closed may be held for a moment still. */
@@ -38,7 +29,7 @@ static bool unloads(const char *name)
 {
 	int ret;
 
-	return EVENTUALLY((ret = unload(name)) != -EAGAIN && ret != -EBUSY) &&
+	return EVENTUALLY((ret = unload_module(name)) != -EAGAIN && ret != -EBUSY) &&
 	       (!ret || ret == -ENOENT);
 }
 
@@ -225,12 +216,12 @@ TEST_F(kapi, what_has_knotes_stays)
 	ASSERT_EQ(0, change(self->kq, 1, filter, EV_ADD));
 	EXPECT_EQ(-EBUSY, command("unname EVFILT_SECOND"));
 	EXPECT_EQ(-EBUSY, command("del %d", filter));
-	EXPECT_EQ(-EAGAIN, unload("kntest"));
+	EXPECT_EQ(-EAGAIN, unload_module("kntest"));
 	ASSERT_EQ(0, change(self->kq, 1, self->tally, EV_ADD));
-	EXPECT_EQ(-EAGAIN, unload("tally"));
+	EXPECT_EQ(-EAGAIN, unload_module("tally"));
 	close(self->kq);
 	EXPECT_EQ(0, command("unname EVFILT_SECOND"));
-	EXPECT_EQ(0, unload("tally"));
+	EXPECT_EQ(0, unload_module("tally"));
 	EXPECT_EQ(0, load("tally", ""));
 	self->kq = kqueue();
 }
@@ -411,7 +402,7 @@ TEST_F(kapi, a_filter_in_rust_is_told_of_changes_and_shapes_events)
 /* The registration of a module that fails to begin goes, and no one could use it. */
 TEST_F(kapi, a_module_that_fails_to_begin_leaves_nothing)
 {
-	ASSERT_EQ(0, unload("kntest"));
+	ASSERT_EQ(0, unload_module("kntest"));
 	EXPECT_EQ(-EINVAL, load("kntest", "fail=1"));
 	EXPECT_EQ(-ENOENT, by_name(self->kq, "EVFILT_KNTEST"));
 	EXPECT_EQ(self->misuses + 1, misuses());
@@ -488,7 +479,7 @@ TEST_F(kapi, a_close_takes_the_knotes_along)
 	EXPECT_EQ(0, knotes(self->kq));
 	close(again);
 	/* All is over when the call has returned. */
-	EXPECT_EQ(0, unload("ticker"));
+	EXPECT_EQ(0, unload_module("ticker"));
 	EXPECT_EQ(0, load("ticker", ""));
 	self->ticker = by_name(self->kq, "EVFILT_TICKER");
 
@@ -496,7 +487,7 @@ TEST_F(kapi, a_close_takes_the_knotes_along)
 	ASSERT_EQ(0, change(self->kq, fd, self->ticker, EV_ADD));
 	ASSERT_EQ(0, syscall(SYS_close_range, fd, fd, 0));
 	EXPECT_EQ(0, knotes(self->kq));
-	EXPECT_EQ(0, unload("ticker"));
+	EXPECT_EQ(0, unload_module("ticker"));
 	EXPECT_EQ(0, load("ticker", ""));
 
 	pid = fork();
@@ -855,8 +846,8 @@ TEST(the_modules_come_and_go)
 		ASSERT_EQ(2, wait_events(kq, ev, 2));
 		close(fd);
 		ASSERT_EQ(0, change(kq, 1, by_name(kq, "EVFILT_TALLY"), EV_DELETE));
-		ASSERT_EQ(0, unload("tally"));
-		ASSERT_EQ(0, unload("ticker"));
+		ASSERT_EQ(0, unload_module("tally"));
+		ASSERT_EQ(0, unload_module("ticker"));
 		ASSERT_EQ(0, pending(kq));
 	}
 	close(kq);

@@ -268,6 +268,35 @@ static inline long read_number(const char *path)
 	return len < 0 ? -EIO : strtol(text, NULL, 10);
 }
 
+/*
+ * Modules: 0 or -errno.
+ */
+
+static inline int load_module(const char *path, const char *parameters)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
+
+	close(fd);
+	return ret;
+}
+
+static inline int unload_module(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+/* KQUEUE_KO names it. */
+static inline int load_kqueue(void)
+{
+	return load_module(getenv("KQUEUE_KO"), "");
+}
+
+static inline int unload_kqueue(void)
+{
+	return unload_module("kqueue");
+}
+
 /* The number the next descriptor will have: unchanged where none has leaked. */
 static inline int next_fd(void)
 {

@@ -11,20 +11,6 @@
 #include <dirent.h>
 #include <sys/eventfd.h>
 
-static int load(void)
-{
-	int fd = open(getenv("KQUEUE_KO"), O_RDONLY | O_CLOEXEC);
-	int ret = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-
-	close(fd);
-	return ret;
-}
-
-static int unload(void)
-{
-	return syscall(SYS_delete_module, "kqueue", O_NONBLOCK) ? -errno : 0;
-}
-
 static bool is_loaded(void)
 {
 	return access("/sys/module/kqueue", F_OK) == 0;
@@ -60,7 +46,7 @@ FIXTURE_TEARDOWN(module)
 	if (self->kq >= 0)
 		close(self->kq);
 	if (getenv("KQUEUE_KO") && !is_loaded())
-		load();
+		load_kqueue();
 }
 
 /* Something of everything, so that something of everything could be left. */
@@ -118,14 +104,14 @@ TEST_F(module, in_use_it_cannot_be_unloaded)
 {
 	self->kq = kqueue();
 	ASSERT_LE(0, self->kq);
-	EXPECT_TRUE(in_use(unload()));
+	EXPECT_TRUE(in_use(unload_kqueue()));
 	EXPECT_EQ(0, use(self->kq));
-	EXPECT_TRUE(in_use(unload()));
+	EXPECT_TRUE(in_use(unload_kqueue()));
 	/* By a thread that waits, too. */
 	struct waiter w = { .kq = self->kq };
 
 	ASSERT_TRUE(waiter_sleeps(&w));
-	EXPECT_TRUE(in_use(unload()));
+	EXPECT_TRUE(in_use(unload_kqueue()));
 	ASSERT_EQ(0, trigger(self->kq, 1));
 	EXPECT_EQ(1, waiter_result(&w));
 }
@@ -136,12 +122,12 @@ TEST_F(module, not_in_use_it_can_be_unloaded_and_loaded_again)
 	ASSERT_LE(0, self->kq);
 	ASSERT_EQ(0, use(self->kq));
 	ASSERT_EQ(0, close(self->kq));
-	ASSERT_TRUE(EVENTUALLY(unload() == 0));
+	ASSERT_TRUE(EVENTUALLY(unload_kqueue() == 0));
 	EXPECT_FALSE(is_loaded());
 	self->kq = kqueue();
 	EXPECT_EQ(-1, self->kq);
 	EXPECT_TRUE(not_there(errno)) TH_LOG("errno %d", errno);
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, load_kqueue());
 	ASSERT_TRUE(EVENTUALLY((self->kq = kqueue()) >= 0));
 	EXPECT_EQ(0, use(self->kq));
 }
@@ -153,8 +139,8 @@ TEST_F(module, limits_are_the_defaults_when_it_is_loaded_again)
 
 	ASSERT_EQ(0, write_number(USER_EVENTS_MAX, 7));
 	ASSERT_EQ(0, write_number(WATCHES_MAX, 7));
-	ASSERT_TRUE(EVENTUALLY(unload() == 0));
-	ASSERT_EQ(0, load());
+	ASSERT_TRUE(EVENTUALLY(unload_kqueue() == 0));
+	ASSERT_EQ(0, load_kqueue());
 	EXPECT_EQ(user_events_max, read_number(USER_EVENTS_MAX));
 	EXPECT_EQ(watches_max, read_number(WATCHES_MAX));
 }
@@ -180,9 +166,9 @@ TEST_F(module, where_closes_are_not_seen_it_does_not_load)
 {
 	int ret, off;
 
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, unload_kqueue());
 	off = set_tracing("0");
-	ret = load();
+	ret = load_kqueue();
 	ASSERT_EQ(0, set_tracing("1"));
 	if (off == -EOPNOTSUPP) {
 		EXPECT_EQ(0, ret);
@@ -191,7 +177,7 @@ TEST_F(module, where_closes_are_not_seen_it_does_not_load)
 	ASSERT_EQ(0, off);
 	EXPECT_EQ(-EOPNOTSUPP, ret);
 	EXPECT_FALSE(is_loaded());
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, load_kqueue());
 }
 
 TEST_F(module, where_closes_are_not_seen_there_is_no_kqueue)
@@ -199,8 +185,8 @@ TEST_F(module, where_closes_are_not_seen_there_is_no_kqueue)
 	int kq, error, off;
 
 	/* Loaded anew the probes are not armed. */
-	ASSERT_EQ(0, unload());
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, unload_kqueue());
+	ASSERT_EQ(0, load_kqueue());
 	off = set_tracing("0");
 	kq = kqueue();
 	error = errno;
@@ -258,10 +244,10 @@ TEST_F(module, unloading_against_opening)
 		_exit(0);
 	}
 	for (i = 0; unloaded < 100 && now() < end; i++) {
-		ret = unload();
+		ret = unload_kqueue();
 		if (ret == 0) {
 			unloaded++;
-			ASSERT_EQ(0, load());
+			ASSERT_EQ(0, load_kqueue());
 		} else {
 			ASSERT_TRUE(in_use(ret)) TH_LOG("%d", ret);
 			refused++;
@@ -317,7 +303,7 @@ static long kernel_memory(void)
 
 static int load_use_unload(void)
 {
-	int kq, ret = load();
+	int kq, ret = load_kqueue();
 
 	if (ret)
 		return ret;
@@ -325,7 +311,7 @@ static int load_use_unload(void)
 		return -errno;
 	ret = use(kq);
 	close(kq);
-	if (!EVENTUALLY(unload() == 0))
+	if (!EVENTUALLY(unload_kqueue() == 0))
 		return -EBUSY;
 	return ret;
 }
@@ -342,7 +328,7 @@ TEST_F_TIMEOUT(module, loaded_used_and_unloaded_100_times_leaves_nothing, 900)
 	long before, after;
 	int i;
 
-	ASSERT_TRUE(EVENTUALLY(unload() == 0));
+	ASSERT_TRUE(EVENTUALLY(unload_kqueue() == 0));
 	/* What is made once and kept is not what is looked for. */
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, load_use_unload());
@@ -355,7 +341,7 @@ TEST_F_TIMEOUT(module, loaded_used_and_unloaded_100_times_leaves_nothing, 900)
 	EXPECT_TRUE(EVENTUALLY((after = kernel_memory()) < before + tolerance))
 		TH_LOG("%ld bytes more after %d rounds", after - before, n);
 	TH_LOG("%d rounds, %ld kB more", n, (after - before) / 1024);
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, load_kqueue());
 }
 
 TEST_HARNESS_MAIN

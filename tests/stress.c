@@ -1560,15 +1560,6 @@ static long references(void)
 	return read_number("/sys/module/kqueue/refcnt");
 }
 
-static int load(void)
-{
-	int fd = open(getenv("KQUEUE_KO"), O_RDONLY | O_CLOEXEC);
-	int ret = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-
-	close(fd);
-	return ret;
-}
-
 static void show_file(const char *path)
 {
 	char text[2048];
@@ -1665,7 +1656,7 @@ static bool round_passes(void)
 		passed = false;
 	}
 	if (passed && getenv("KQUEUE_KO")) {
-		if (syscall(SYS_delete_module, "kqueue", O_NONBLOCK) || load()) {
+		if (unload_kqueue() || load_kqueue()) {
 			printf("# seed %#llx: cannot unload and load it: %s\n",
 			       (unsigned long long)round_.seed, strerror(errno));
 			passed = false;
