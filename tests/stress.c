@@ -1536,8 +1536,11 @@ static void process_main(int number)
 		pthread_join(threads[0].thread, NULL);
 		if (ending == KILLED)
 			kill(getpid(), SIGKILL);
-		if (ending == EXEC)
+		if (ending == EXEC) {
+			/* The others go on sending; a handler would be lost, and then it kills. */
+			signal(SIGUSR2, SIG_IGN);
 			exec_child(0);
+		}
 		_exit(0);
 	}
 	for (i = 0; i < round_.threads; i++)
