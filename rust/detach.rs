@@ -8,12 +8,12 @@
 //! the system call, or a worker does, where that cannot be had. The knote keeps its file until then.
 
 use crate::{
-    bindings,
     index::BY_KEY,
     knote::Knote,
     wrap::{
         delayed_work::{Call, DelayedCall},
         global::Global,
+        task::relax,
         task_work::{self, TaskWork},
     },
 };
@@ -84,8 +84,7 @@ fn run() {
         let Some(kn) = next else { return };
         kn.f_detach();
         drop(kn);
-        // SAFETY: No requirement but that one may sleep.
-        unsafe { bindings::kq_cond_resched() };
+        relax();
     }
 }
 

@@ -213,10 +213,11 @@ unsafe extern "C" fn poll(
             .pollers()
             .poll_wait(File::from_raw_file(file), table)
     };
-    open.kq.settle();
-    if open.get().is_err() {
-        bindings::KQ_POLLERR
-    } else if open.kq.queue().lock().count() != 0 {
+    let Ok(kq) = open.get() else {
+        return bindings::KQ_POLLERR;
+    };
+    let is_pending = || kq.queue().lock().count() != 0;
+    if is_pending() || kq.settle() && is_pending() {
         bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM
     } else {
         0

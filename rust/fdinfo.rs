@@ -6,6 +6,7 @@ use crate::{
     bindings, kfilter,
     knote::{status, Knote},
     queue::Kqueue,
+    wrap::task::{killed, relax},
 };
 use core::ptr;
 use kernel::{c_str, prelude::*, seq_file::SeqFile, seq_print};
@@ -37,8 +38,7 @@ impl Kqueue {
             }
             drop(index);
             bucket += 1;
-            // SAFETY: No requirement but that one may sleep.
-            unsafe { bindings::kq_cond_resched() };
+            relax();
         }
     }
 }
@@ -47,12 +47,6 @@ impl Kqueue {
 fn is_full(m: &SeqFile) -> bool {
     // SAFETY: `SeqFile` is transparent, and nobody else has it.
     unsafe { bindings::kq_seq_has_overflowed(ptr::from_ref(m).cast_mut().cast()) }
-}
-
-/// Whether nobody will read the rest.
-fn killed() -> bool {
-    // SAFETY: No requirement.
-    unsafe { bindings::kq_fatal_signal_pending() }
 }
 
 impl Knote {

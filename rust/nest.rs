@@ -17,6 +17,7 @@ use crate::{
     limits::Counter,
     queue::Kqueue,
     uapi::errno,
+    wrap::task::{killed, relax},
 };
 use core::ptr;
 use kernel::{
@@ -24,13 +25,16 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     rbtree::RBTree,
-    sync::{Arc, Mutex, SpinLock},
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc, Mutex, SpinLock,
+    },
 };
 
 /// Pairs in a chain.
 const DEPTH: usize = 5;
 
-/// Pairs that a process may have.
+/// Pairs that a process may have, and knotes that they are of.
 const MOST: usize = 4096;
 
 /// The pairs of a process.
@@ -44,6 +48,8 @@ pub(crate) struct Pairs {
     /// The number of the latest walk through them, and held during one.
     #[pin]
     turn: Mutex<u32>,
+    /// Works of the process's kqueues that are queued and have not run to their end.
+    on_their_way: Atomic<usize>,
 }
 
 /// One kqueue watches another.
@@ -63,53 +69,81 @@ impl Pairs {
             list <- new_mutex!(KVec::new(), "kqueue_pairs"),
             knotes <- new_spinlock!(Knlist::new(), "kqueue_nested"),
             turn <- new_mutex!(0, "kqueue_settle"),
+            on_their_way: Atomic::new(0),
         })
     }
 
-    /// From now on [`Self::settle`] knows of this knote. Any context but interrupts.
+    /// From now on [`Self::settle`] knows of this knote. `ENOMEM` where there are too many, which
+    /// takes `EV_UDATA_SPECIFIC`. Any context but interrupts.
     ///
     /// # Safety
     ///
     /// As [`Knlist::add`]; it is taken off with [`Self::remove_knote`]. The knote watches a kqueue.
-    pub(crate) unsafe fn add_knote(&self, entry: &KnlistEntry, kn: &Knote) {
+    pub(crate) unsafe fn add_knote(&self, entry: &KnlistEntry, kn: &Knote) -> Result {
+        let mut knotes = self.knotes.lock();
+        if knotes.len() >= MOST {
+            return Err(ENOMEM);
+        }
         // SAFETY: By this function's requirements.
-        unsafe { self.knotes.lock().add(entry, kn) };
+        unsafe { knotes.add(entry, kn) };
         kn.kqueue().nests().add();
+        Ok(())
     }
 
     /// The knote goes. Any context but interrupts.
     ///
     /// # Safety
     ///
-    /// [`Self::add_knote`] was called with it, and this was not.
+    /// [`Self::add_knote`] has succeeded with it, and this was not called.
     pub(crate) unsafe fn remove_knote(&self, entry: &KnlistEntry, kn: &Knote) {
         kn.kqueue().nests().uncharge();
         // SAFETY: By this function's requirements.
         unsafe { self.knotes.lock().remove(entry) };
     }
 
-    /// Waits until those of the process's kqueues that watch others are told what happened in these
-    /// before. May sleep; no lock is held.
-    pub(crate) fn settle(&self) {
+    /// A kqueue's work is queued. Before it is; any context.
+    pub(crate) fn tell(&self) {
+        self.on_their_way.fetch_add(1, Relaxed);
+    }
+
+    /// It has run, or was not queued. Any context.
+    pub(crate) fn told(&self) {
+        self.on_their_way.fetch_sub(1, Release);
+    }
+
+    /// Waits until those of the process's kqueues that watch others know what has happened in these
+    /// before, or the task is to die. May sleep.
+    /// Whether there was anything on its way.
+    pub(crate) fn settle(&self) -> bool {
+        // Nearly always there is not, and no lock is taken. A work that tells a kqueue which is
+        // itself watched has queued that one's before it is not counted any more.
+        if self.on_their_way.load(Acquire) == 0 {
+            return false;
+        }
         let mut turn = self.turn.lock();
         // Who is told tells who watches him: one step up for each time.
         for _ in 0..DEPTH {
             let mut deeper = false;
             // An entry that is new has 0.
             *turn = turn.wrapping_add(1).max(1);
-            loop {
+            // Those that are added meanwhile come behind these.
+            let mut left = self.knotes.lock().len();
+            while left != 0 && !killed() {
                 // A statement of its own: the lock is not held for what follows.
                 let next = self.knotes.lock().next_of_turn(*turn);
                 let Some(kn) = next else { break };
                 if let Some(Ok(inner)) = kn.file().and_then(device::kqueue) {
-                    inner.sync_pollers();
+                    inner.wait_until_told();
                     deeper |= inner.nests().get() != 0;
                 }
+                left -= 1;
+                relax();
             }
-            if !deeper {
+            if !deeper || self.on_their_way.load(Acquire) == 0 {
                 break;
             }
         }
+        true
     }
 
     /// `outer` is to watch `inner`. `EINVAL`: they are one. `ELOOP`: `inner` watches `outer`, be it

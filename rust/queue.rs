@@ -15,6 +15,7 @@ use crate::{
     wrap::{
         irq_work::{HasIrqWork, IrqWork},
         lock::{new_irq_spinlock, IrqSpinGuard, IrqSpinLock},
+        task::{killed, relax},
         waitqueue::WaitQueue,
     },
 };
@@ -25,9 +26,10 @@ use kernel::{
     list::{List, ListArc},
     new_mutex, new_spinlock,
     prelude::*,
+    processor::cpu_relax,
     static_lock_class,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc, Mutex, SpinLock,
     },
 };
@@ -82,6 +84,9 @@ pub(crate) struct Kqueue {
     /// Wakes `pollers`.
     #[pin]
     poke: IrqWork<Kqueue>,
+    /// How often `poke` was queued, which is under the queue lock, and how often it has run.
+    poked: Atomic<u32>,
+    told: Atomic<u32>,
     /// Its knotes that watch kqueues.
     nests: Counter,
 }
@@ -99,6 +104,9 @@ unsafe impl HasIrqWork for Kqueue {
     fn run(&self) {
         self.pollers
             .wake_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM);
+        // Those told have queued their own works by now: see `Pairs::settle`.
+        self.told.fetch_add(1, Release);
+        self.table.pairs().told();
     }
 }
 
@@ -128,6 +136,8 @@ impl Kqueue {
                 // lock, and not after `close` has set `closed` under that; then `close` calls
                 // `sync`. No kqueue that has been used is dropped without `close`.
                 poke <- unsafe { IrqWork::new() },
+                poked: Atomic::new(0),
+                told: Atomic::new(0),
                 nests: Counter::new(),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -191,17 +201,22 @@ impl Kqueue {
     }
 
     /// Waits until what has happened in kqueues that this one watches is known here: see
-    /// [`Pairs::settle`](crate::nest::Pairs::settle). May sleep.
+    /// [`Pairs::settle`](crate::nest::Pairs::settle). Whether there was anything to wait for. May
+    /// sleep.
     #[inline]
-    pub(crate) fn settle(&self) {
-        if self.nests.get() != 0 {
-            self.table.pairs().settle();
-        }
+    pub(crate) fn settle(&self) -> bool {
+        self.nests.get() != 0 && self.table.pairs().settle()
     }
 
-    /// Waits until those who poll have been woken for what was queued before. May sleep.
-    pub(crate) fn sync_pollers(&self) {
-        self.poke.sync();
+    /// Waits until those who poll have been woken for what was queued before, or the task is to
+    /// die. It is for the end of an interrupt of another CPU's. May sleep.
+    pub(crate) fn wait_until_told(&self) {
+        // Two works of it may run at once, and the later one end first. It has told for both.
+        let poked = self.poked.load(Relaxed);
+        while (self.told.load(Acquire).wrapping_sub(poked) as i32) < 0 && !killed() {
+            cpu_relax();
+            relax();
+        }
     }
 
     /// Whether events are pending, as far as is known without asking what is watched. Any context.
@@ -251,8 +266,17 @@ impl Kqueue {
     /// Wakes who polls. Under the queue lock: once the kqueue is closed the work is not queued any
     /// more, and `close` waits for it.
     pub(crate) fn wake_pollers(&self, queue: &QueueState) {
-        if !queue.closed && self.pollers.is_active() {
-            self.poke.queue();
+        if queue.closed || !self.pollers.is_active() {
+            return;
+        }
+        let pairs = self.table.pairs();
+        pairs.tell();
+        if self.poke.queue() {
+            // Before it runs, which is on this CPU and after the lock.
+            self.poked
+                .store(self.poked.load(Relaxed).wrapping_add(1), Relaxed);
+        } else {
+            pairs.told();
         }
     }
 
@@ -321,7 +345,7 @@ impl Kqueue {
         let memory = self.index.lock().take_memory();
         drop(memory);
         self.waiters.wake_all();
-        self.sync_pollers();
+        self.poke.sync();
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         delayed_work::{Call, DelayedCall},
         fsnotify::{self, Event, Inode, InodeState, Mark, NewMark, Object},
         global::Global,
+        task::relax,
         task_work::{self, TaskWork},
     },
 };
@@ -710,8 +711,7 @@ impl Watched {
         // SAFETY: The place is used here only, and stays where it is until there are no more.
         while unsafe { inner.knotes.note_turn(&place, hint, TURN) } {
             drop(inner);
-            // SAFETY: Process context, and no lock of ours is held.
-            unsafe { bindings::kq_cond_resched() };
+            relax();
             inner = self.inner.lock();
         }
     }

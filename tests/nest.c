@@ -263,7 +263,7 @@ TEST_F(nest, both_ways_by_two_threads_does_not_hang)
 	}
 }
 
-#define INNER	100
+#define INNER	99	/* in chains of three */
 
 struct sender {
 	atomic_int asked, sent;
@@ -284,13 +284,17 @@ static void *send_signals(void *arg)
 	}
 }
 
-/* Whoever sends it on the other CPU, what can be known to have happened is told. */
+/*
+ * Whoever sends it on the other CPU, what can be known to have happened is told: to who
+ * waits, and to who polls.
+ */
 TEST_F_TIMEOUT(nest, a_signal_that_was_taken_has_been_told_at_the_top, 300)
 {
-	struct timespec nothing = { 0 }, patience = { .tv_sec = PATIENCE };
+	struct timespec nothing = { 0 };
 	struct kevent ev[INNER + 1];
-	int inner[INNER], i, round;
+	int inner[INNER], i, n, round;
 	struct sender s = { 0 };
+	struct pollfd pfd = { .fd = self->kq[0], .events = POLLIN };
 	pthread_t thread;
 	sigset_t set;
 
@@ -300,40 +304,90 @@ TEST_F_TIMEOUT(nest, a_signal_that_was_taken_has_been_told_at_the_top, 300)
 	for (i = 0; i < INNER; i++) {
 		inner[i] = kqueue();
 		ASSERT_LE(0, inner[i]);
+		ASSERT_EQ(0, watch(i % 3 ? inner[i - 1] : self->kq[0], inner[i]));
 		ASSERT_EQ(0, change(inner[i], SIGUSR1, EVFILT_SIGNAL, EV_ADD));
-		/* Through one more, for every other one. */
-		if (i % 2) {
-			ASSERT_EQ(0, watch(inner[i - 1], inner[i]));
-		} else {
-			ASSERT_EQ(0, watch(self->kq[0], inner[i]));
-		}
 	}
 	ASSERT_EQ(0, pthread_create(&thread, NULL, send_signals, &s));
-	for (round = 1; round <= 100; round++) {
+	for (round = 1; round <= 200; round++) {
 		double end = now() + PATIENCE;
-		int n;
 
 		s.asked = round;
 		while (sigtimedwait(&set, NULL, &nothing) != SIGUSR1)
 			ASSERT_GT(end, now());
+		if (round % 2) {
+			ASSERT_EQ(1, poll(&pfd, 1, 0)) TH_LOG("round %d", round);
+		}
 		n = kev(self->kq[0], NULL, 0, ev, INNER + 1, &nothing);
-		ASSERT_EQ(INNER / 2, n) TH_LOG("round %d", round);
-		for (i = 0; i < INNER; i += 2)
-			/* Of itself, and the other. */
-			ASSERT_EQ(2, kev(inner[i], NULL, 0, ev, INNER, &nothing))
-				TH_LOG("round %d, %d", round, i);
-		for (i = 1; i < INNER; i += 2)
-			ASSERT_EQ(1, kev(inner[i], NULL, 0, ev, INNER, &patience));
-		for (i = 0; i < INNER; i += 2)
-			ASSERT_EQ(0, pending(inner[i]));
+		ASSERT_EQ(INNER / 3, n) TH_LOG("round %d", round);
+		/* All of them are empty again, and found to be, from the bottom. */
 		while (s.sent != round)
 			sched_yield();
+		for (i = INNER - 1; i >= 0; i--) {
+			ASSERT_EQ(1, pending(inner[i])) TH_LOG("round %d, %d", round, i);
+		}
 		ASSERT_EQ(0, pending(self->kq[0]));
 	}
 	s.asked = -1;
 	pthread_join(thread, NULL);
 	for (i = 0; i < INNER; i++)
 		close(inner[i]);
+}
+
+/* What others do to the kqueues that are waited for. */
+static void *add_and_delete(void *arg)
+{
+	int *kq = arg;
+
+	while (kq[2] >= 0) {
+		watch(kq[0], kq[1]);
+		trigger(kq[1], 1);
+		change(kq[0], kq[1], EVFILT_READ, EV_DELETE);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(nest, who_waits_at_the_top_against_who_adds_and_deletes, 300)
+{
+	static int kq[2][3];
+	pthread_t thread[2];
+	int i;
+
+	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));
+	ASSERT_EQ(0, add_user(self->kq[1], 1));
+	ASSERT_EQ(0, trigger(self->kq[1], 1));
+	for (i = 0; i < 2; i++) {
+		kq[i][0] = self->kq[i];
+		kq[i][1] = self->kq[2 + i];
+		kq[i][2] = 0;
+		ASSERT_EQ(0, change(kq[i][1], 1, EVFILT_USER, EV_ADD | EV_CLEAR));
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, add_and_delete, kq[i]));
+	}
+	for (i = 0; i < 5000; i++)
+		ASSERT_LE(1, pending(self->kq[0]));
+	for (i = 0; i < 2; i++) {
+		kq[i][2] = -1;
+		pthread_join(thread[i], NULL);
+	}
+}
+
+/* With EV_UDATA_SPECIFIC there may be many of one pair, but not any number. */
+TEST_F_TIMEOUT(nest, there_is_a_limit_to_the_knotes_of_a_pair, 300)
+{
+	struct kevent ev;
+	int i, ret = 0;
+
+	for (i = 0; i < 10000 && !ret; i++) {
+		EV_SET(&ev, self->kq[1], EVFILT_READ, EV_ADD | EV_UDATA_SPECIFIC, 0, 0,
+		       (void *)(uintptr_t)(i + 1));
+		ret = kev(self->kq[0], &ev, 1, NULL, 0, NULL);
+	}
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_EQ(4096 + 1, i);
+	/* One less, and there is room. */
+	ev.udata = (void *)1;
+	ev.flags = EV_DELETE | EV_UDATA_SPECIFIC;
+	EXPECT_EQ(0, kev(self->kq[0], &ev, 1, NULL, 0, NULL));
+	EXPECT_EQ(0, watch(self->kq[2], self->kq[1]));
 }
 
 TEST_HARNESS_MAIN

@@ -61,7 +61,12 @@ impl Filter for Nested {
             return Err(e);
         }
         // SAFETY: As above; the file is a kqueue.
-        unsafe { kn.table().pairs().add_knote(&watch.entry, kn) };
+        if let Err(e) = unsafe { kn.table().pairs().add_knote(&watch.entry, kn) } {
+            // SAFETY: It is attached.
+            unsafe { watch.poll.detach() };
+            pair.end();
+            return Err(e);
+        }
         Ok(found(kn).is_some())
     }
 

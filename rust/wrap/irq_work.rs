@@ -59,10 +59,11 @@ impl<T: HasIrqWork> IrqWork<T> {
         })
     }
 
-    /// Queues the work, if it is not queued already. Any context.
-    pub(crate) fn queue(&self) {
+    /// Queues the work, if it is not queued already: whether it was not. It runs once for each time
+    /// that this is true. Any context.
+    pub(crate) fn queue(&self) -> bool {
         // SAFETY: The work is initialised, and stays until it has run: see `new`.
-        unsafe { bindings::irq_work_queue(self.work.get()) };
+        unsafe { bindings::irq_work_queue(self.work.get()) }
     }
 
     /// Waits until the work is neither queued nor running. May sleep.

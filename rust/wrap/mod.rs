@@ -14,6 +14,7 @@ pub(crate) mod pid;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod socket;
+pub(crate) mod task;
 pub(crate) mod task_work;
 pub(crate) mod tty;
 pub(crate) mod uaccess;
