@@ -1160,7 +1160,7 @@ static unsigned int all_notes(int kq)
 	return all;
 }
 
-TEST_F(vnode, what_a_file_is_told_at_the_same_time_hides_nothing)
+TEST_F_TIMEOUT(vnode, what_a_file_is_told_at_the_same_time_hides_nothing, 600)
 {
 	struct racer racers[] = {
 		{ .once = once_chmod_and_read }, { .once = once_write },
