@@ -216,6 +216,11 @@ void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))
 	init_irq_work(work, func);
 }
 
+bool kq_irq_work_is_busy(struct irq_work *work)
+{
+	return irq_work_is_busy(work);
+}
+
 void kq_init_delayed_work(struct delayed_work *work,
 			  void (*func)(struct work_struct *))
 {

@@ -64,6 +64,7 @@ int kq_read_words(void *to, unsigned long from, size_t words);
 int kq_write_words(unsigned long to, const void *from, size_t words);
 
 /* Deferred work. */
+bool kq_irq_work_is_busy(struct irq_work *work);
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));
 void kq_init_delayed_work(struct delayed_work *work,
 			  void (*func)(struct work_struct *));

@@ -211,7 +211,6 @@ impl Kqueue {
     /// Waits until those who poll have been woken for what was queued before, or the task is to
     /// die. It is for the end of an interrupt of another CPU's. May sleep.
     pub(crate) fn wait_until_told(&self) {
-        // Two works of it may run at once, and the later one end first. It has told for both.
         let poked = self.poked.load(Relaxed);
         while (self.told.load(Acquire).wrapping_sub(poked) as i32) < 0 && !killed() {
             cpu_relax();
