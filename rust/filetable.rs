@@ -15,6 +15,7 @@ use crate::{
     queue::{Context, Kqueue},
     wrap::{
         files::FilesId,
+        once::Once,
         task_work::{self, TaskWork},
     },
 };
@@ -249,8 +250,9 @@ impl FileTable {
     }
 
     /// Whether the process is gone.
+    #[inline]
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
+        self.dead.read()
     }
 
     /// Enters a knote, to be found when its descriptor is closed, if it is on one. `ENOMEM`. May

@@ -71,11 +71,6 @@ void kq_init_waitqueue_head(struct wait_queue_head *wq, const char *name,
 	__init_waitqueue_head(wq, name, key);
 }
 
-bool kq_waitqueue_active(struct wait_queue_head *wq)
-{
-	return waitqueue_active(wq);
-}
-
 void kq_wake_up_one(struct wait_queue_head *wq)
 {
 	wake_up_interruptible(wq);

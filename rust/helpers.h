@@ -46,7 +46,6 @@ void kq_spin_assert_held(spinlock_t *lock);
 /* Wait queues and polling. */
 void kq_init_waitqueue_head(struct wait_queue_head *wq, const char *name,
 			    struct lock_class_key *key);
-bool kq_waitqueue_active(struct wait_queue_head *wq);
 void kq_wake_up_one(struct wait_queue_head *wq);
 void kq_wake_up_all(struct wait_queue_head *wq);
 void kq_wake_up_poll(struct wait_queue_head *wq, unsigned int events);

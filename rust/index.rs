@@ -9,17 +9,14 @@
 //! lock for long however many knotes there are. Memory for it is allocated before the lock is
 //! taken.
 
-use crate::{bindings, knote::Knote};
+use crate::{bindings, knote::Knote, wrap::once::Once};
 use core::{marker::PhantomData, ptr};
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, KVVec},
     fs::File,
     list::{List, ListArc},
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, ArcBorrow, SpinLock,
-    },
+    sync::{atomic::Atomic, Arc, ArcBorrow, SpinLock},
 };
 
 /// The list of a knote that a [`ByKey`] table uses.
@@ -114,12 +111,12 @@ static SEED: Atomic<usize> = Atomic::new(0);
 /// Chooses the seed. Before there is a table.
 pub(crate) fn init() {
     // SAFETY: No requirement.
-    SEED.store(unsafe { bindings::get_random_u64() } as usize, Relaxed);
+    SEED.write(unsafe { bindings::get_random_u64() } as usize);
 }
 
 fn hash_key(key: &Key<'_>) -> usize {
     mix(
-        mix(SEED.load(Relaxed) ^ key.ident ^ (key.filter as usize).rotate_right(16))
+        mix(SEED.read() ^ key.ident ^ (key.filter as usize).rotate_right(16))
             ^ key.udata.unwrap_or(0),
     )
 }
@@ -128,9 +125,10 @@ fn hash_file(file: *const bindings::file) -> usize {
     mix(file as usize)
 }
 
-/// The logarithm of a number that is not 0; what `ilog2` panics for, this does not care about.
-fn log2(value: usize) -> usize {
-    (usize::BITS - 1).saturating_sub(value.leading_zeros()) as usize
+/// The logarithm of a number that is not 0; of 0 it is 0.
+#[inline(always)]
+const fn log2(value: usize) -> usize {
+    ((value | 1).leading_zeros() ^ (usize::BITS - 1)) as usize
 }
 
 /// A multiplication by the golden ratio, its better half folded down.
@@ -191,13 +189,14 @@ where
         if bucket < FIRST {
             return None;
         }
-        let size = 1 << log2(bucket);
-        Some((log2(size / FIRST), bucket - size))
+        let log = log2(bucket);
+        Some((log.wrapping_sub(log2(FIRST)), bucket ^ (1 << log)))
     }
 
     /// The chain that hash `hash` belongs to.
     fn slot(&self, hash: usize) -> usize {
-        let mask = self.buckets.next_power_of_two() - 1;
+        // Of the next power of two.
+        let mask = usize::MAX >> (self.buckets.wrapping_sub(1) | 1).leading_zeros();
         let slot = hash & mask;
         if slot < self.buckets {
             slot

@@ -2,7 +2,7 @@
 
 //! What a user and a process may have.
 
-use crate::bindings;
+use crate::{bindings, wrap::once::Once};
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     prelude::*,
@@ -45,8 +45,9 @@ impl Counter {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.read()
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod hrtimer;
 pub(crate) mod irq_work;
 pub(crate) mod lock;
 pub(crate) mod module;
+pub(crate) mod once;
 pub(crate) mod pid;
 pub(crate) mod pipe;
 pub(crate) mod poll;

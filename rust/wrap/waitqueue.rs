@@ -61,8 +61,13 @@ impl WaitQueue {
     /// it under; then either they see the change, or this sees them.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
-        // SAFETY: The head is initialised by the type invariants.
-        unsafe { bindings::kq_waitqueue_active(self.head.get()) }
+        let head = self.head.get();
+        // SAFETY: The head is initialised by the type invariants. It is read as list_empty() reads
+        // it, at once and not under its lock.
+        unsafe {
+            let list = &raw mut (*head).head;
+            !core::ptr::eq((&raw const (*list).next).read_volatile(), list)
+        }
     }
 
     /// Wakes one sleeper of [`Self::sleep_unless`]. Any context.
