@@ -307,7 +307,8 @@ bool kq_file_is_pipe(struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
-	return S_ISFIFO(inode->i_mode) && inode->i_pipe;
+	return S_ISFIFO(inode->i_mode) && inode->i_pipe &&
+	       file->private_data == inode->i_pipe;
 }
 
 /* Head and tail as they were at one moment, which both are stored for at once. */
@@ -317,24 +318,37 @@ static union pipe_index kq_pipe_index(struct pipe_inode_info *pipe)
 }
 
 /*
- * The ring may be replaced (F_SETPIPE_SZ), which happens under the mutex and
- * rd_wait's lock: either keeps it in place. Lengths are read as they are; one
- * that changes meanwhile makes an event that follows. The file is held by the
- * caller, and so the pipe.
+ * What pipe_poll() says of reading, and how many bytes there are. The ring may be
+ * replaced (F_SETPIPE_SZ), which happens under the mutex and rd_wait's lock: either
+ * keeps it in place. Lengths are read as they are; one that changes meanwhile
+ * makes an event that follows. But with the end all that came before it is counted.
+ * The file, which is a pipe's, is held by the caller, and so the pipe. Not in
+ * interrupts.
  */
-unsigned int kq_pipe_bytes(struct file *file)
+unsigned int kq_pipe_poll_in(struct file *file, s64 *bytes)
 {
-	struct pipe_inode_info *pipe = file_inode(file)->i_pipe;
-	unsigned int i, used, bytes = 0;
+	struct pipe_inode_info *pipe = file->private_data;
+	unsigned int i, used, poll = 0, sum = 0;
 	union pipe_index idx;
+
+	if (file->f_mode & FMODE_READ && !READ_ONCE(pipe->writers) &&
+	    file->f_pipe != READ_ONCE(pipe->w_counter))
+		poll |= KQ_POLLHUP;
+	if (file->f_mode & FMODE_WRITE && !READ_ONCE(pipe->readers))
+		poll |= KQ_POLLERR;
+	/* Who writes and closes has written first. */
+	smp_rmb();
 
 	spin_lock_irq(&pipe->rd_wait.lock);
 	idx = kq_pipe_index(pipe);
 	used = min(pipe_occupancy(idx.head, idx.tail), pipe->ring_size);
 	for (i = 0; i < used; i++)
-		bytes += READ_ONCE(pipe_buf(pipe, idx.tail + i)->len);
+		sum += READ_ONCE(pipe_buf(pipe, idx.tail + i)->len);
 	spin_unlock_irq(&pipe->rd_wait.lock);
-	return bytes;
+	*bytes = sum;
+	if (used && file->f_mode & FMODE_READ)
+		poll |= KQ_POLLIN;
+	return poll;
 }
 
 unsigned int kq_pipe_room(struct file *file)
@@ -427,6 +441,51 @@ int kq_sock_inq(struct socket *sock)
 		value = skb_peek(&sk->sk_receive_queue)->len;
 	spin_unlock_bh(&sk->sk_receive_queue.lock);
 	return value;
+}
+
+/*
+ * How many bytes can be read from the socket that is behind the file, if that is all
+ * there is to say of it: of a stream that is connected, with nothing urgent, no
+ * error and no end. What the protocol's poll would say then is known. Else -1.
+ */
+int kq_sock_plain_bytes(struct file *file)
+{
+	struct socket *sock = file->private_data;
+	struct sock *sk = READ_ONCE(sock->sk);
+	int bytes;
+
+	if (!sk || smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
+	    READ_ONCE(sk->sk_shutdown) || READ_ONCE(sk->sk_err))
+		return -1;
+	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
+#if IS_ENABLED(CONFIG_AF_UNIX_OOB)
+		if (READ_ONCE(unix_sk(sk)->oob_skb))
+			return -1;
+#endif
+		if (!skb_queue_empty_lockless(&sk->sk_receive_queue)) {
+			bytes = READ_ONCE(unix_sk(sk)->inq_len);
+			return bytes ?: -1;
+		}
+		return sk_is_readable(sk) ? -1 : 0;
+	}
+#ifdef CONFIG_INET
+	/* As tcp_poll() has it. Where another protocol is on top, it has its own. */
+	if (READ_ONCE(sock->ops)->poll == tcp_poll) {
+		const struct tcp_sock *tp = tcp_sk(sk);
+
+		bytes = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
+		if (READ_ONCE(tp->urg_data))
+			return -1;
+		/* The end has come meanwhile: it counts as one. */
+		smp_rmb();
+		if (READ_ONCE(sk->sk_shutdown) || sock_flag(sk, SOCK_DONE))
+			return -1;
+		if (bytes > 0 && bytes >= READ_ONCE(sk->sk_rcvlowat))
+			return bytes;
+		return bytes || sk_is_readable(sk) ? -1 : 0;
+	}
+#endif
+	return -1;
 }
 
 /* Bytes not yet taken by the other side or the device. May sleep. */

@@ -85,7 +85,7 @@ struct file *kq_anon_file(const char *name, const struct file_operations *fops,
 
 /* Pipes. */
 bool kq_file_is_pipe(struct file *file);
-unsigned int kq_pipe_bytes(struct file *file);
+unsigned int kq_pipe_poll_in(struct file *file, s64 *bytes);
 unsigned int kq_pipe_room(struct file *file);
 
 /* Terminals. */
@@ -113,6 +113,7 @@ enum {
 bool kq_sock_state(struct socket *sock, struct kq_sock_state *st);
 unsigned int kq_sock_backlog(struct socket *sock);
 int kq_sock_inq(struct socket *sock);
+int kq_sock_plain_bytes(struct file *file);
 int kq_sock_outq(struct socket *sock);
 int kq_sock_room(struct socket *sock);
 void kq_sock_want_space(struct socket *sock);

@@ -38,7 +38,7 @@ impl Kind for OutOfBand {
     const POLL_EVENTS: u32 = POLLPRI;
     const POLL_TELLS: bool = true;
 
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, POLLPRI);
         let eof = poll & bindings::KQ_POLLHUP != 0 && Socket::of(file).is_none();
         let oob = poll & POLLPRI != 0 && request.sfflags & NOTE_OOB != 0;
@@ -56,7 +56,7 @@ impl Kind for SendQueueEmpty {
     const POLL_EVENTS: u32 = bindings::KQ_POLLOUT | bindings::KQ_POLLWRNORM;
     const POLL_TELLS: bool = false;
 
-    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let st = Socket::of(file)?.state()?;
         if st.unsent() != 0 {
             // Only a writer that waits is told of what the peer has taken. Ask, and look again:

@@ -12,9 +12,9 @@ use crate::{
     knote::Knote,
     uapi::*,
     wrap::{
-        files::{fionread, FileKind},
+        files::{fionread, may_fionread, FileKind},
         pipe::Pipe,
-        poll::{poll_now, PollHook},
+        poll::{poll_directly, poll_now, PollHook},
         socket::Socket,
         tty::Tty,
     },
@@ -38,7 +38,11 @@ pub(super) trait Kind: 'static {
     const POLL_TELLS: bool;
 
     /// Whether it holds. Process context, may sleep.
-    fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found>;
+    ///
+    /// # Safety
+    ///
+    /// The file is of the kind.
+    unsafe fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found>;
 }
 
 /// The filter for a [`Kind`].
@@ -58,7 +62,8 @@ impl<K: Kind> Filter for OnFile<K> {
         if K::POLL_TELLS && poll & Self::POLL_EVENTS == 0 {
             return Ok(false);
         }
-        Ok(K::found(file, &kn.request(), None).is_some())
+        // SAFETY: The knote was made for this kind of file, and a file remains what it is.
+        Ok(unsafe { K::found(file, &kn.request(), None) }.is_some())
     }
 
     fn detach(_kn: &Knote, hook: &PollHook) {
@@ -72,7 +77,8 @@ impl<K: Kind> Filter for OnFile<K> {
         request: &Request,
         scratch: Option<Scratch>,
     ) -> Option<Found> {
-        K::found(kn.file()?, request, scratch)
+        // SAFETY: As in `attach`.
+        unsafe { K::found(kn.file()?, request, scratch) }
     }
 }
 
@@ -135,7 +141,27 @@ impl Kind for SocketRead {
 
     // Whether there is something to read is the protocol's to say; what its counters mean, some
     // protocols see in their own way.
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        // SAFETY: By this function's requirements it is a socket's.
+        if let Some(data) = unsafe { Socket::plain_bytes(file) } {
+            return (data > 0 && data >= low_water(request, 0)).then_some(Found {
+                data,
+                ..Found::default()
+            });
+        }
+        // SAFETY: As above.
+        unsafe { Self::found_in_full(file, request) }
+    }
+}
+
+impl SocketRead {
+    /// Where there is more to say than how many bytes there are.
+    ///
+    /// # Safety
+    ///
+    /// The file is a socket's.
+    #[inline(never)]
+    unsafe fn found_in_full(file: &File, request: &Request) -> Option<Found> {
         let st = Socket::of(file)?.state()?;
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let mut active = poll & POLLIN != 0;
@@ -170,7 +196,7 @@ impl Kind for SocketWrite {
     const POLL_EVENTS: u32 = POLLOUT;
     const POLL_TELLS: bool = false;
 
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let st = Socket::of(file)?.state()?;
         // Asking is also what makes a full socket tell when it has room.
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
@@ -195,15 +221,15 @@ impl Kind for PipeRead {
     const POLL_EVENTS: u32 = POLLIN;
     const POLL_TELLS: bool = true;
 
-    fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
-        let pipe = Pipe::of(file)?;
+    unsafe fn found(file: &File, request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+        // SAFETY: By this function's requirements it is one.
+        let pipe = unsafe { Pipe::of_pipe(file) };
+        let (poll, data) = pipe.poll_in();
         // POLLERR: this is a pipe's other end, and there is no reader.
-        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLERR) != 0;
         if poll & POLLIN == 0 && !eof {
             return None;
         }
-        let data = pipe.bytes();
         (eof || data >= low_water(request, 0)).then_some(Found {
             data,
             fflags: 0,
@@ -219,7 +245,7 @@ impl Kind for PipeWrite {
     const POLL_TELLS: bool = true;
 
     // No low-water mark: a pipe tells when it is no longer full, and of no room beyond that.
-    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let pipe = Pipe::of(file)?;
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & POLLERR != 0;
@@ -237,7 +263,7 @@ impl Kind for TtyWrite {
     const POLL_EVENTS: u32 = POLLOUT;
     const POLL_TELLS: bool = true;
 
-    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLERR) != 0;
         (poll & POLLOUT != 0 || eof).then(|| Found {
@@ -255,22 +281,44 @@ impl Kind for PollRead {
     const POLL_EVENTS: u32 = POLLIN | POLLRDHUP;
     const POLL_TELLS: bool = true;
 
-    fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
-        let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
+    unsafe fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
+        match scratch {
+            // The count can be had only where an event is to be written.
+            Some(scratch) if may_fionread(file) => Self::found_and_counted(file, request, scratch),
+            _ => Self::found_by_poll(file),
+        }
+    }
+}
+
+impl PollRead {
+    #[inline(always)]
+    fn found_by_poll(file: &File) -> Option<Found> {
+        let poll = poll_directly(file, OnFile::<Self>::POLL_EVENTS);
+        let eof = poll & (POLLHUP | POLLRDHUP) != 0;
+        let active = poll & (POLLIN | POLLERR) != 0;
+        (active || eof).then_some(Found {
+            data: i64::from(active),
+            fflags: 0,
+            eof,
+        })
+    }
+
+    #[inline(never)]
+    fn found_and_counted(file: &File, request: &Request, scratch: Scratch) -> Option<Found> {
+        let poll = poll_directly(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & (POLLHUP | POLLRDHUP) != 0;
         let active = poll & (POLLIN | POLLERR) != 0;
         if !active && !eof {
             return None;
         }
-        // The count can be had only where an event is to be written.
-        let bytes = scratch.and_then(|to| fionread(file, to.addr()));
+        let bytes = fionread(file, scratch.addr());
         if let Some(bytes) = bytes {
-            if !eof && i64::from(bytes) < low_water(request, 0) {
+            if !eof && bytes < low_water(request, 0) {
                 return None;
             }
         }
         Some(Found {
-            data: bytes.map_or(i64::from(active), i64::from),
+            data: bytes.unwrap_or(i64::from(active)),
             fflags: 0,
             eof,
         })
@@ -283,7 +331,7 @@ impl Kind for PollWrite {
     const POLL_EVENTS: u32 = POLLOUT;
     const POLL_TELLS: bool = true;
 
-    fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let eof = poll & POLLHUP != 0;
         let active = poll & (POLLOUT | POLLERR) != 0;
@@ -302,7 +350,7 @@ impl Kind for Always {
     const POLL_EVENTS: u32 = 0;
     const POLL_TELLS: bool = false;
 
-    fn found(_file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
+    unsafe fn found(_file: &File, _request: &Request, _scratch: Option<Scratch>) -> Option<Found> {
         Some(Found::default())
     }
 }

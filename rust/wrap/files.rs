@@ -174,12 +174,19 @@ impl FileKind for File {
     }
 }
 
+/// Whether `file` may know `FIONREAD`.
+#[inline(always)]
+pub(crate) fn may_fionread(file: &File) -> bool {
+    // SAFETY: `file` is a live file, and has operations.
+    unsafe { (*(*file.as_ptr()).f_op).unlocked_ioctl }.is_some()
+}
+
 /// `FIONREAD` of `file`; `uaddr` are four bytes of user memory that may be written over. Process
 /// context, may sleep.
-pub(crate) fn fionread(file: &File, uaddr: usize) -> Option<i32> {
+pub(crate) fn fionread(file: &File, uaddr: usize) -> Option<i64> {
     let mut value = 0;
-    // SAFETY: `self` is a live file, `value` a local. `uaddr` is checked as every user address
-    // is, by what writes there.
+    // SAFETY: `file` is a live file, `value` a local. `uaddr` is checked as every user address is,
+    // by what writes there.
     let ret = unsafe { bindings::kq_file_fionread(file.as_ptr(), uaddr, &mut value) };
-    (ret == 0).then_some(value)
+    (ret == 0).then_some(i64::from(value))
 }

@@ -24,15 +24,30 @@ impl<'a> Pipe<'a> {
         })
     }
 
-    /// Bytes in the pipe. Not in interrupts.
-    pub(crate) fn bytes(self) -> i64 {
+    /// The pipe behind `file`.
+    ///
+    /// # Safety
+    ///
+    /// It is one, as [`Self::of`] says.
+    pub(crate) unsafe fn of_pipe(file: &'a File) -> Self {
+        Self {
+            file: file.as_ptr(),
+            _file: PhantomData,
+        }
+    }
+
+    /// What its poll operation says of reading, and the bytes in it. Not in interrupts.
+    #[inline(always)]
+    pub(crate) fn poll_in(self) -> (u32, i64) {
+        let mut bytes = 0;
         // SAFETY: The file is alive, and a pipe's, by construction; so it has a pipe.
-        i64::from(unsafe { bindings::kq_pipe_bytes(self.file) })
+        let poll = unsafe { bindings::kq_pipe_poll_in(self.file, &mut bytes) };
+        (poll, bytes)
     }
 
     /// Bytes that can be written without waiting, to the page.
     pub(crate) fn room(self) -> i64 {
-        // SAFETY: As in `bytes`.
+        // SAFETY: As in `poll_in`.
         i64::from(unsafe { bindings::kq_pipe_room(self.file) })
     }
 }

@@ -255,6 +255,21 @@ pub(crate) fn poll_now(file: &File, events: u32) -> u32 {
     unsafe { bindings::kq_vfs_poll(file.as_ptr(), &mut table) }
 }
 
+/// As [`poll_now`], where the file has the operation called directly.
+#[inline(always)]
+pub(crate) fn poll_directly(file: &File, events: u32) -> u32 {
+    let mut table = bindings::poll_table_struct {
+        _qproc: None,
+        _key: events,
+    };
+    // SAFETY: `file` is alive, and has operations.
+    match unsafe { (*(*file.as_ptr()).f_op).poll } {
+        // SAFETY: As above; the table asks for the state alone.
+        Some(poll) => unsafe { poll(file.as_ptr(), &mut table) },
+        None => bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM,
+    }
+}
+
 /// A Unix socket was connected: calls the knotes on its wait queue. Process context.
 pub(crate) fn connected(file: &File) {
     if super::socket::Socket::of(file).is_some() {

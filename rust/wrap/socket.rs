@@ -36,6 +36,19 @@ impl<'a> Socket<'a> {
         })
     }
 
+    /// The bytes that can be read, if that is all there is to say of the socket behind `file`; else
+    /// nothing is said.
+    ///
+    /// # Safety
+    ///
+    /// It is one, as [`Self::of`] says.
+    #[inline(always)]
+    pub(crate) unsafe fn plain_bytes(file: &File) -> Option<i64> {
+        // SAFETY: By this function's requirements; `file` is alive.
+        let bytes = unsafe { bindings::kq_sock_plain_bytes(file.as_ptr()) };
+        (bytes >= 0).then_some(i64::from(bytes))
+    }
+
     /// The state now; `None` for a socket without a protocol.
     pub(crate) fn state(self) -> Option<SocketState<'a>> {
         let mut raw = bindings::kq_sock_state::default();
