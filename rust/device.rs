@@ -17,6 +17,7 @@ use crate::{
     wrap::{
         files::{FileKind, FilesId},
         module::this_module,
+        once::Once,
         uaccess,
     },
 };
@@ -70,9 +71,10 @@ impl OpenKqueue {
     }
 
     /// The kqueue, for its owner. `EBADF`.
+    #[inline]
     fn get(&self) -> Result<&Arc<Kqueue>> {
         let table = self.kq.table();
-        if self.closed.load(Relaxed) || table.is_dead() || table.id() != FilesId::current() {
+        if self.closed.read() || table.is_dead() || table.id() != FilesId::current() {
             return Err(EBADF);
         }
         Ok(&self.kq)
@@ -256,7 +258,11 @@ const BYFILTER32: u32 = ioctl::_IOWR::<KfilterMapping32>(bindings::KQUEUE_IOC_MA
 /// Called by the kernel for an open kqueue.
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
     // SAFETY: By this function's requirements.
-    answer(do_ioctl(unsafe { private(file) }, cmd, arg, Layout::Native))
+    let open = unsafe { private(file) };
+    if cmd == KEVENT {
+        return do_kevent(open, arg, Layout::Native).value() as c_long;
+    }
+    answer(do_ioctl(open, cmd, arg, Layout::Native))
 }
 
 /// # Safety
@@ -266,20 +272,32 @@ unsafe extern "C" fn compat_ioctl(file: *mut bindings::file, cmd: c_uint, arg: c
     // An address of such a program has 32 bits.
     let arg = arg as u32 as usize;
     // SAFETY: By this function's requirements.
-    answer(do_ioctl(unsafe { private(file) }, cmd, arg, Layout::Compat))
+    let open = unsafe { private(file) };
+    if cmd == KEVENT {
+        return do_kevent(open, arg, Layout::Compat).value() as c_long;
+    }
+    answer(do_ioctl(open, cmd, arg, Layout::Compat))
 }
 
 fn answer(result: Result<usize>) -> c_long {
-    match result {
-        Ok(ret) => ret as c_long,
-        Err(e) => e.to_errno() as c_long,
+    Answer::from(result).value() as c_long
+}
+
+/// KQUEUE_IOC_KEVENT.
+fn do_kevent(open: &OpenKqueue, arg: usize, layout: Layout) -> Answer {
+    let kq = match open.get() {
+        Ok(kq) => kq,
+        Err(e) => return e.into(),
+    };
+    match uaccess::read_words(arg) {
+        Ok(args) => kevent::kevent(kq, &args, layout),
+        Err(e) => e.into(),
     }
 }
 
 fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<usize> {
     let kq = open.get()?;
     match (cmd, layout) {
-        (KEVENT, _) => kevent::kevent(kq, &uaccess::read_words(arg)?, layout),
         (BYNAME, Layout::Native) => {
             let km: KfilterMapping = uaccess::read(arg)?;
             let filter = filter_by_name(km.name as usize)?;
@@ -308,7 +326,10 @@ fn do_ioctl(open: &OpenKqueue, cmd: u32, arg: usize, layout: Layout) -> Result<u
             kq.set_flavour(Flavour::from_abi(uaccess::read(arg)?)?)?;
             Ok(0)
         }
-        _ if is_larger(cmd, KEVENT) => kevent::kevent(kq, &read_larger(cmd, arg)?, layout),
+        _ if is_larger(cmd, KEVENT) => {
+            let kevent = kevent::kevent(kq, &read_larger(cmd, arg)?, layout);
+            usize::try_from(kevent.value()).map_err(|_| Error::from_errno(kevent.value() as c_int))
+        }
         _ if cmd == CREATE || is_larger(cmd, CREATE) => create(&read_larger(cmd, arg)?),
         _ => Err(ENOTTY),
     }

@@ -182,6 +182,23 @@ fault:
 	return -EFAULT;
 }
 
+int kq_read_pair(u64 to[2], unsigned long from)
+{
+	const u64 __user *src = (const u64 __user *)from;
+
+	might_fault();
+	if (should_fail_usercopy() ||
+	    !user_read_access_begin(src, 2 * sizeof(*src)))
+		return -EFAULT;
+	unsafe_get_user(to[0], &src[0], fault);
+	unsafe_get_user(to[1], &src[1], fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
 int kq_write_words(unsigned long to, const void *from, size_t words)
 {
 	u64 __user *dst = (u64 __user *)to;
@@ -191,12 +208,52 @@ int kq_write_words(unsigned long to, const void *from, size_t words)
 	if (should_fail_usercopy() ||
 	    !user_write_access_begin(dst, words * sizeof(*dst)))
 		return -EFAULT;
-	for (; words >= 2; words -= 2, dst += 2, src += 2) {
+	for (; words >= 4; words -= 4, dst += 4, src += 4) {
 		unsafe_put_user(src[0], &dst[0], fault);
 		unsafe_put_user(src[1], &dst[1], fault);
+		unsafe_put_user(src[2], &dst[2], fault);
+		unsafe_put_user(src[3], &dst[3], fault);
 	}
-	if (words)
-		unsafe_put_user(*src, dst, fault);
+	for (; words; words--)
+		unsafe_put_user(*src++, dst++, fault);
+	user_write_access_end();
+	return 0;
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+int kq_read_four(u64 to[4], unsigned long from)
+{
+	const u64 __user *src = (const u64 __user *)from;
+
+	might_fault();
+	if (should_fail_usercopy() ||
+	    !user_read_access_begin(src, 4 * sizeof(*src)))
+		return -EFAULT;
+	unsafe_get_user(to[0], &src[0], fault);
+	unsafe_get_user(to[1], &src[1], fault);
+	unsafe_get_user(to[2], &src[2], fault);
+	unsafe_get_user(to[3], &src[3], fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+int kq_write_four(unsigned long to, const u64 from[4])
+{
+	u64 __user *dst = (u64 __user *)to;
+
+	might_fault();
+	if (should_fail_usercopy() ||
+	    !user_write_access_begin(dst, 4 * sizeof(*dst)))
+		return -EFAULT;
+	unsafe_put_user(from[0], &dst[0], fault);
+	unsafe_put_user(from[1], &dst[1], fault);
+	unsafe_put_user(from[2], &dst[2], fault);
+	unsafe_put_user(from[3], &dst[3], fault);
 	user_write_access_end();
 	return 0;
 fault:

@@ -19,6 +19,8 @@
 //! | `DISABLED` | by `EV_DISABLE`, or delivered with `EV_DISPATCH`: not to be queued |
 //! | `INFLUX` | a scan has it in hand, or it is being made: whoever has it queues it when done |
 //! | `TOUCHED` | in flux, and added anew since: `EV_ONESHOT` and `EV_DISPATCH` are for what comes next |
+//! | `PARKED` | the right to queue the knote is left with it: neither queued, in flux nor dropped |
+//! | `ORPHAN` | has left its key to another, and said so here |
 //! | `DROPPED` | out of the index, or about to be let go: never queued, never delivered |
 //!
 //! `QUEUED` excludes those after it. A knote that is active, and neither disabled, in flux nor
@@ -28,9 +30,11 @@ use crate::{
     filetable::FileTable,
     filter::{Filterops, HookSpace, OpsRef, Request},
     index::{Key, BY_FILE, BY_KEY},
-    queue::{Kqueue, QueueState},
+    queue::Kqueue,
     uapi::*,
+    wrap::once::Once,
 };
+use core::cell::UnsafeCell;
 use kernel::{
     alloc::Flags,
     fs::File,
@@ -39,7 +43,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
-        Arc, LockedBy,
+        Arc,
     },
 };
 
@@ -51,6 +55,8 @@ pub(crate) mod status {
     pub(crate) const INFLUX: u16 = 1 << 3;
     pub(crate) const DROPPED: u16 = 1 << 4;
     pub(crate) const TOUCHED: u16 = 1 << 5;
+    pub(crate) const PARKED: u16 = 1 << 6;
+    pub(crate) const ORPHAN: u16 = 1 << 7;
 }
 
 /// The flags of a change that a knote keeps and shows in its events.
@@ -72,8 +78,19 @@ pub struct KnoteState {
     pub data: i64,
     /// kn_sdata: `data` of the latest change.
     pub sdata: i64,
-    /// The right to queue the knote, while it is neither queued, in flux nor dropped.
-    pub(crate) parked: Option<ListArc<Knote>>,
+}
+
+/// A knote's state, for who has its kqueue's queue lock: see
+/// [`QueueState::state`](crate::queue::QueueState::state).
+pub(crate) struct StateCell(UnsafeCell<KnoteState>);
+
+// SAFETY: The queue lock's holder alone has what is in it, which is `Send`.
+unsafe impl Sync for StateCell {}
+
+impl StateCell {
+    pub(crate) fn get(&self) -> *mut KnoteState {
+        self.0.get()
+    }
 }
 
 /// One registration.
@@ -123,7 +140,7 @@ pub struct Knote {
     file_links: ListLinks<BY_FILE>,
     #[pin]
     file_tracker: AtomicTracker<BY_FILE>,
-    pub(crate) state: LockedBy<KnoteState, QueueState>,
+    pub(crate) state: StateCell,
     /// kn_hook.
     hook: HookSpace,
 }
@@ -176,19 +193,15 @@ impl Knote {
                 key_tracker <- AtomicTracker::new(),
                 file_links <- ListLinks::new(),
                 file_tracker <- AtomicTracker::new(),
-                state: LockedBy::new(
-                    kq.queue(),
-                    KnoteState {
-                        status: status::INFLUX,
-                        flags: kev.flags & KEPT_FLAGS | own_flags,
-                        fflags: 0,
-                        sfflags: kev.fflags,
-                        seq: 0,
-                        data: 0,
-                        sdata: kev.data,
-                        parked: None,
-                    },
-                ),
+                state: StateCell(UnsafeCell::new(KnoteState {
+                    status: status::INFLUX,
+                    flags: kev.flags & KEPT_FLAGS | own_flags,
+                    fflags: 0,
+                    sfflags: kev.fflags,
+                    seq: 0,
+                    data: 0,
+                    sdata: kev.data,
+                })),
             }? Error),
             flags,
         );
@@ -283,7 +296,7 @@ impl Knote {
 
     /// Whether the knote has left its key to another, and is there for what it has to deliver only.
     pub(crate) fn is_orphan(&self) -> bool {
-        self.orphan.load(Relaxed)
+        self.orphan.read()
     }
 
     /// Leaves the key. Under the index lock, when the knote is not in the index.
@@ -310,6 +323,7 @@ impl Knote {
 
     /// An event of this knote, but for what its filter has to say. Under the queue lock, which
     /// `st` shows.
+    #[inline(always)]
     pub(crate) fn event(&self, st: &KnoteState) -> Kevent {
         Kevent {
             ident: self.ident,
@@ -317,7 +331,7 @@ impl Knote {
             flags: st.flags,
             fflags: 0,
             data: 0,
-            udata: self.udata.load(Relaxed),
+            udata: self.udata.read(),
         }
     }
 
@@ -330,7 +344,7 @@ impl Knote {
     /// Runs `f` on the state, under the queue lock. Any context.
     pub(crate) fn with_state<R>(&self, f: impl FnOnce(&mut KnoteState) -> R) -> R {
         let mut queue = self.kq.queue().lock();
-        f(self.state.access_mut(&mut *queue))
+        f(queue.state(self))
     }
 
     /// What the latest change asks. Takes the queue lock.

@@ -12,14 +12,16 @@ use crate::{
     index::{ByKey, Index, BY_KEY},
     knote::{status, Knote, KnoteState},
     limits::{Counter, UserRef},
+    uapi::{EV_CLEAR, EV_DISPATCH, EV_ONESHOT},
     wrap::{
         irq_work::{HasIrqWork, IrqWork},
         lock::{new_irq_spinlock, IrqSpinGuard, IrqSpinLock},
+        once::Once,
         task::{killed, relax},
         waitqueue::WaitQueue,
     },
 };
-use core::ptr;
+use core::ptr::{self, NonNull};
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     c_str,
@@ -44,16 +46,22 @@ pub(crate) enum Context {
 }
 
 /// What is under the queue lock: the ready list. With it, the state of every knote.
+///
+/// # Invariants
+///
+/// `kq` is the kqueue that this is part of.
 pub(crate) struct QueueState {
+    kq: NonNull<Kqueue>,
     /// kq_head: knotes whose condition holds or held, the first activated first.
     ready: List<Knote>,
-    /// kq_count: how many these are.
-    count: usize,
     /// Number of the next knote to be queued. A scan ends before what was queued after its start.
     next_seq: u64,
     /// The last descriptor in the owner's table is closed: nothing is queued any more.
     closed: bool,
 }
+
+// SAFETY: `kq` is what it is part of, and the rest is `Send`.
+unsafe impl Send for QueueState {}
 
 /// A kqueue.
 #[pin_data]
@@ -69,6 +77,8 @@ pub(crate) struct Kqueue {
     /// Taken on the wake-up path, with other people's spin locks held: a leaf.
     #[pin]
     queue: IrqSpinLock<QueueState>,
+    /// kq_count: how many knotes are ready. Changed under the queue lock.
+    pending: Atomic<usize>,
     /// Never taken on the wake-up path nor in interrupts. Before the queue lock.
     #[pin]
     index: SpinLock<Index<ByKey, BY_KEY>>,
@@ -114,20 +124,22 @@ impl Kqueue {
     /// A kqueue of the process whose table is `table`. `ENOMEM`. May sleep.
     pub(crate) fn new(table: Arc<FileTable>, user: UserRef, flavour: Flavour) -> Result<Arc<Self>> {
         Arc::pin_init(
-            try_pin_init!(Self {
+            try_pin_init!(&this in Self {
                 table,
                 user,
                 flavour: Atomic::new(flavour as u32),
                 crowded: Atomic::new(false),
                 queue <- new_irq_spinlock!(
+                    // INVARIANT: What this is part of, which does not move.
                     QueueState {
+                        kq: this,
                         ready: List::new(),
-                        count: 0,
                         next_seq: 0,
                         closed: false,
                     },
                     "kqueue"
                 ),
+                pending: Atomic::new(0),
                 index <- new_spinlock!(Index::new(), "kqueue_index"),
                 change <- new_mutex!((), "kqueue_change"),
                 waiters <- WaitQueue::new(c_str!("kqueue_waiters"), static_lock_class!()),
@@ -153,7 +165,7 @@ impl Kqueue {
     }
 
     pub(crate) fn flavour(&self) -> Flavour {
-        Flavour::from_abi(self.flavour.load(Relaxed)).unwrap_or(Flavour::Openbsd)
+        Flavour::from_abi(self.flavour.read()).unwrap_or(Flavour::Openbsd)
     }
 
     /// Makes it one of another flavour. `EBUSY` if it has knotes, which would be half of the one and
@@ -173,7 +185,7 @@ impl Kqueue {
 
     /// Whether [`Self::catch_up`] has something to do.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.crowded.load(Relaxed)
+        self.crowded.read()
     }
 
     pub(crate) fn set_crowded(&self, crowded: bool) {
@@ -221,13 +233,26 @@ impl Kqueue {
     /// Whether events are pending, as far as is known without asking what is watched. Any context.
     pub(crate) fn is_ready(&self) -> bool {
         let queue = self.queue.lock();
-        queue.count != 0 || queue.closed
+        queue.count() != 0 || queue.closed
+    }
+
+    /// Whether there is nothing for a scan to do, asked without a lock: what the caller knows to have
+    /// been activated is seen. Any context.
+    #[inline]
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.pending() == 0 && !self.is_crowded()
+    }
+
+    /// How many events are pending, by the same measure.
+    #[inline]
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.read()
     }
 
     /// knote_activate: see [`Knote::activate`].
     pub(crate) fn activate(&self, kn: &Knote) {
         let mut queue = self.queue.lock();
-        kn.state.access_mut(&mut *queue).status |= status::ACTIVE;
+        queue.state(kn).status |= status::ACTIVE;
         if queue.enqueue(kn) {
             self.wake(queue);
         }
@@ -295,10 +320,8 @@ impl Kqueue {
     /// drop, after the lock.
     fn drop_state(&self, kn: &Knote) -> [Option<ListArc<Knote>>; 2] {
         let mut queue = self.queue.lock();
-        let st = queue.state(kn);
-        st.status |= status::DROPPED;
-        let parked = st.parked.take();
-        [parked, queue.dequeue(kn)]
+        queue.state(kn).status |= status::DROPPED;
+        [queue.unpark(kn), queue.dequeue(kn)]
     }
 
     /// Ends a knote that the caller has taken out of the index.
@@ -353,9 +376,22 @@ impl QueueState {
         self.closed
     }
 
+    #[inline(always)]
+    fn kq(&self) -> &Kqueue {
+        // SAFETY: By the type invariants it is there as long as this.
+        unsafe { self.kq.as_ref() }
+    }
+
     /// Ready knotes.
+    #[inline(always)]
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.kq().pending.read()
+    }
+
+    /// There are so many more, or less, by wrapping.
+    #[inline(always)]
+    pub(crate) fn add_to_count(&mut self, more: usize) {
+        self.kq().pending.write(self.count().wrapping_add(more));
     }
 
     /// The number of the next knote to be queued.
@@ -364,27 +400,43 @@ impl QueueState {
     }
 
     /// A knote's state.
+    ///
+    /// # Panics
+    ///
+    /// If the knote is another kqueue's.
+    #[inline(always)]
     pub(crate) fn state<'a>(&'a mut self, kn: &'a Knote) -> &'a mut KnoteState {
-        kn.state.access_mut(self)
+        if !ptr::eq(&raw const **kn.kqueue(), self.kq.as_ptr()) {
+            mismatched();
+        }
+        // SAFETY: The state of a knote is borrowed by this function alone, from the one `QueueState`
+        // of its kqueue, which is borrowed exclusively for as long.
+        unsafe { &mut *kn.state.get() }
+    }
+
+    /// The same, of one that is known to be this kqueue's.
+    ///
+    /// # Safety
+    ///
+    /// It is.
+    #[inline(always)]
+    unsafe fn state_of_own<'a>(&'a mut self, kn: &'a Knote) -> &'a mut KnoteState {
+        debug_assert!(ptr::eq(&raw const **kn.kqueue(), self.kq.as_ptr()));
+        // SAFETY: As in `state`.
+        unsafe { &mut *kn.state.get() }
     }
 
     /// Queues an active knote, if its status lets. Whether it was queued: then the caller wakes.
     pub(crate) fn enqueue(&mut self, kn: &Knote) -> bool {
         const AGAINST: u16 = status::QUEUED | status::DISABLED | status::INFLUX | status::DROPPED;
 
-        let seq = self.next_seq;
-        let st = self.state(kn);
-        if st.status & (AGAINST | status::ACTIVE) != status::ACTIVE {
+        if self.state(kn).status & (AGAINST | status::ACTIVE) != status::ACTIVE {
             return false;
         }
-        let Some(item) = st.parked.take() else {
+        let Some(item) = self.unpark(kn) else {
             return false;
         };
-        st.status |= status::QUEUED;
-        st.seq = seq;
-        self.next_seq = seq + 1;
-        self.count += 1;
-        self.ready.push_back(item);
+        self.requeue(item);
         true
     }
 
@@ -395,24 +447,31 @@ impl QueueState {
             return None;
         }
         st.status &= !status::QUEUED;
-        self.count -= 1;
+        self.add_to_count(1_usize.wrapping_neg());
         // SAFETY: A knote that is `QUEUED` is on its own kqueue's ready list, and `state` has
         // checked that it is this kqueue's.
         unsafe { self.ready.remove(kn) }
     }
 
     /// Takes the first ready knote in hand, if it was queued before `limit`: it is in flux, and
-    /// not active until something activates it again.
-    pub(crate) fn take_first(&mut self, limit: u64) -> Option<ListArc<Knote>> {
-        let first = self.ready.iter().next()?;
-        if first.state.access(self).seq >= limit {
+    /// not active until something activates it again. `look` is given its state. The caller counts
+    /// it off.
+    #[inline(always)]
+    pub(crate) fn take_first(
+        &mut self,
+        limit: u64,
+        look: impl FnOnce(&Knote, &mut KnoteState),
+    ) -> Option<ListArc<Knote>> {
+        let kn = self.ready.pop_front()?;
+        // SAFETY: It was on this kqueue's ready list.
+        let st = unsafe { self.state_of_own(&kn) };
+        if st.seq >= limit {
+            self.ready.push_front(kn);
             return None;
         }
-        let kn = self.ready.pop_front()?;
-        self.count -= 1;
-        let st = self.state(&kn);
         st.status &= !(status::QUEUED | status::ACTIVE | status::TOUCHED);
         st.status |= status::INFLUX;
+        look(&kn, st);
         Some(kn)
     }
 
@@ -435,29 +494,93 @@ impl QueueState {
     }
 
     /// Queues a knote that the caller had in hand, and that is to be queued.
-    #[inline(always)]
     pub(crate) fn requeue(&mut self, item: ListArc<Knote>) {
         let seq = self.next_seq;
         let st = self.state(&item);
         st.status |= status::QUEUED;
         st.seq = seq;
         self.next_seq = seq.wrapping_add(1);
-        self.count += 1;
         self.ready.push_back(item);
+        self.add_to_count(1);
+    }
+
+    /// Gives up a knote whose event was delivered, if nothing has happened to it meanwhile that
+    /// matters, and it is level-triggered, as most are: it is next after all others. `flags` are the
+    /// event's. The caller counts it. Else back it comes.
+    ///
+    /// # Safety
+    ///
+    /// It was taken in hand from this kqueue's ready list.
+    #[inline(always)]
+    pub(crate) unsafe fn give_up_level(
+        &mut self,
+        item: ListArc<Knote>,
+        flags: u16,
+    ) -> Result<(), ListArc<Knote>> {
+        const OTHERS: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH;
+
+        let seq = self.next_seq;
+        // SAFETY: By this function's requirements.
+        let st = unsafe { self.state_of_own(&item) };
+        // The flags of the event are the knote's of when it was taken in hand, which only adding it
+        // anew changes, and what the filter has added.
+        if st.status & !status::ACTIVE != status::INFLUX || flags & OTHERS != 0 {
+            return Err(item);
+        }
+        st.status = status::ACTIVE | status::QUEUED;
+        st.seq = seq;
+        self.next_seq = seq.wrapping_add(1);
+        self.ready.push_back(item);
+        Ok(())
+    }
+
+    /// Gives up a knote that had no event, if nothing has happened to it meanwhile. Else back it
+    /// comes.
+    ///
+    /// # Safety
+    ///
+    /// It was taken in hand from this kqueue's ready list.
+    #[inline(always)]
+    pub(crate) unsafe fn give_up_idle(
+        &mut self,
+        item: ListArc<Knote>,
+    ) -> Result<(), ListArc<Knote>> {
+        // SAFETY: By this function's requirements.
+        let st = unsafe { self.state_of_own(&item) };
+        if st.status != status::INFLUX {
+            return Err(item);
+        }
+        st.status = status::PARKED;
+        // `unpark` makes it anew.
+        let _ = ListArc::into_raw(item);
+        Ok(())
     }
 
     /// Leaves the right to queue a knote with the knote.
     pub(crate) fn park(&mut self, item: ListArc<Knote>) {
-        // SAFETY: The item holds the knote, and is left with it.
-        let kn = unsafe { &*ptr::from_ref::<Knote>(&*item) };
-        self.state(kn).parked = Some(item);
+        self.state(&item).status |= status::PARKED;
+        // `unpark` makes it anew.
+        let _ = ListArc::into_raw(item);
+    }
+
+    /// Takes back the right that was left with a knote, if it is there.
+    fn unpark(&mut self, kn: &Knote) -> Option<ListArc<Knote>> {
+        let st = self.state(kn);
+        if st.status & status::PARKED == 0 {
+            return None;
+        }
+        st.status &= !status::PARKED;
+        // SAFETY: `PARKED` says that `park` has left this, and it was taken off just now.
+        Some(unsafe { ListArc::from_raw(kn) })
     }
 
     /// Gives up a knote that could not be delivered: it is active, and the first to be next.
     pub(crate) fn put_first(&mut self, item: ListArc<Knote>) -> Result<(), ListArc<Knote>> {
         // What is first must not be older than what is before it was.
         let seq = match self.ready.iter().next() {
-            Some(first) => first.state.access(self).seq,
+            // SAFETY: It is on this kqueue's ready list, and so one of its knotes, whose state
+            // nobody else has while `self` is borrowed.
+            Some(first) => unsafe { (*first.state.get()).seq },
             None => self.next_seq.saturating_sub(1),
         };
         let st = self.state(&item);
@@ -472,8 +595,14 @@ impl QueueState {
         }
         st.status |= status::QUEUED;
         st.seq = seq;
-        self.count += 1;
+        self.add_to_count(1);
         self.ready.push_front(item);
         Ok(())
     }
+}
+
+#[cold]
+#[inline(never)]
+fn mismatched() -> ! {
+    panic!("a knote of another kqueue");
 }

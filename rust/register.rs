@@ -98,6 +98,7 @@ impl Kqueue {
             return self.end_taken(taken, here);
         }
         let expected = kn.with_state(|st| {
+            st.status |= status::ORPHAN;
             st.status & (status::DISABLED | status::DROPPED) == 0
                 && st.status & (status::ACTIVE | status::INFLUX) != 0
         });
@@ -108,6 +109,7 @@ impl Kqueue {
 
     /// Makes a knote, hooks it to its object, and lets it be found. False where one like it has
     /// come to be there meanwhile; `absent` is as [`Index::insert_new`] has it. Under the change lock.
+    #[inline(never)]
     fn add(
         self: &Arc<Self>,
         ops: OpsRef,

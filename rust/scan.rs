@@ -9,13 +9,14 @@
 //! is not delivered, though it may have been copied: what follows it is copied over it.
 
 use crate::{
-    filter::{Request, Scratch},
+    filter::{Looked, Scratch},
     knote::{status, Knote},
     queue::{Context, Kqueue, QueueState},
-    stack_vec::StackVec,
+    stack_vec::{Slots, StackVec},
     uapi::*,
     wrap::lock::IrqSpinGuard,
 };
+use core::{mem::MaybeUninit, ops::ControlFlow};
 use kernel::{list::ListArc, prelude::*};
 
 /// Knotes taken in hand at once. Their events are on the stack.
@@ -33,8 +34,10 @@ pub(crate) struct EventList {
 
 impl EventList {
     /// The address of the event at `index`.
+    #[inline(always)]
     fn at(&self, index: usize) -> usize {
-        self.addr.wrapping_add(index * self.layout.size())
+        self.addr
+            .wrapping_add(index.wrapping_mul(self.layout.size()))
     }
 
     /// Stores events at the beginning of what is left. `EFAULT`. May sleep.
@@ -44,26 +47,61 @@ impl EventList {
     }
 
     /// Leaves out the first `count` places.
+    #[inline(always)]
     pub(crate) fn advance(&mut self, count: usize) {
         self.addr = self.at(count);
-        self.room -= count;
+        self.room = self.room.saturating_sub(count);
     }
 }
 
-/// A knote in hand.
-struct Held {
-    item: ListArc<Knote>,
-    request: Request,
-    /// Whether its event is among those to be stored.
-    found: bool,
-    /// Its filter has said, and not the program, that the event is the last.
-    last: bool,
+/// One bit for each knote in hand.
+type Bits = u32;
+
+const _: () = assert!(BATCH <= Bits::BITS as usize);
+
+fn bit(at: usize) -> Bits {
+    (1 as Bits).wrapping_shl(at as u32)
 }
 
 /// Knotes in hand, and their events: when they were looked at, those found, in order.
+///
+/// How many there are is in variables of [`Kqueue::scan_batch`], so that the compiler keeps that in
+/// registers:
+///
+/// - `held` knotes are in hand, the first of `items`; none once they were given up;
+/// - so many of `events`, or those found once they were looked at, are initialised.
 struct Batch {
-    held: StackVec<Held, BATCH>,
-    events: StackVec<Kevent, BATCH>,
+    items: Slots<ListArc<Knote>, BATCH>,
+    events: Slots<Kevent, BATCH>,
+}
+
+/// What a scan has done in earlier batches.
+struct Sofar {
+    /// So many events were delivered.
+    total: usize,
+    /// What was queued from then on is left to the next scan.
+    limit: u64,
+    /// A knote was queued again.
+    requeued: bool,
+}
+
+/// Which of the knotes in hand have an event that is to be stored.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Those that have none.
+    without: Bits,
+    /// Of which the filter has said, and not the program, that the event is the last.
+    last: Bits,
+    count: usize,
+}
+
+/// Knotes that were taken in hand, and have their events where their filters are not
+/// [`EVALUATED`](crate::filter::Filter::EVALUATED).
+struct Taken {
+    held: usize,
+    /// Those that have an event already or none.
+    processed: Bits,
+    without: Bits,
 }
 
 /// What became of a knote that was given up, and of its event.
@@ -92,65 +130,207 @@ struct Delivered {
 
 impl Kqueue {
     /// Delivers what is ready, as far as there is room, and returns how many events that is. What
-    /// is activated meanwhile is left to the next scan. Process context, may sleep.
+    /// is activated meanwhile is left to the next scan. There is room for one. Process context, may
+    /// sleep.
     ///
     /// `EBADF`: the kqueue is closed. `EFAULT`: events could not be stored, and none was before;
     /// they stay.
-    #[inline(never)]
-    pub(crate) fn scan(&self, mut list: EventList) -> Result<usize> {
-        let (mut total, mut requeued) = (0, false);
+    // The list in parts, and the answer as it is: all of it is in registers.
+    #[inline(always)]
+    pub(crate) fn scan(&self, addr: usize, room: usize, layout: Layout) -> Answer {
         if self.is_crowded() {
             self.catch_up();
         }
-        let mut limit = None;
-        while list.room != 0 {
-            let mut batch = Batch {
-                held: StackVec::new(),
-                events: StackVec::new(),
+        if room == 1 || self.pending() == 1 {
+            self.scan_one(addr, room, layout)
+        } else {
+            self.scan_many(addr, room, layout)
+        }
+    }
+
+    /// [`Self::scan`], in batches. Most scans come to an end with their first one, and are spared
+    /// what there is to know of several.
+    #[inline(never)]
+    fn scan_many(&self, addr: usize, room: usize, layout: Layout) -> Answer {
+        let list = EventList { addr, room, layout };
+        let mut sofar = Sofar {
+            total: 0,
+            limit: u64::MAX,
+            requeued: false,
+        };
+        match self.scan_batch(&list, &mut sofar) {
+            ControlFlow::Break(answer) => answer,
+            ControlFlow::Continue(count) => self.scan_on(list, count, sofar.limit, sofar.requeued),
+        }
+    }
+
+    /// [`Self::scan`], where one event is wanted or there. As a batch of one, less what more would
+    /// take.
+    #[inline(never)]
+    fn scan_one(&self, addr: usize, room: usize, layout: Layout) -> Answer {
+        let list = EventList { addr, room, layout };
+        let mut kev = MaybeUninit::<Kevent>::uninit();
+        let mut found = true;
+        let (item, kev, limit) = {
+            let mut queue = self.queue().lock();
+            if queue.is_closed() {
+                return EBADF.into();
+            }
+            let limit = queue.next_seq();
+            let item = queue.take_first(u64::MAX, |kn, st| {
+                let kev = kev.write(kn.event(st));
+                if kn.ops().evaluated {
+                    // What is asked for goes with it: see `f_deliver`.
+                    kev.fflags = st.sfflags;
+                    kev.data = st.sdata;
+                } else {
+                    found = kn.f_process(st, kev);
+                }
+            });
+            let Some(item) = item else {
+                return Answer::of(0);
             };
-            let want = list.room.min(BATCH);
-            {
-                let mut queue = self.queue().lock();
-                if queue.is_closed() {
-                    // What was delivered before is in the program's memory.
-                    return if total == 0 { Err(EBADF) } else { Ok(total) };
-                }
-                let limit = *limit.get_or_insert(queue.next_seq());
-                batch.take(&mut queue, want, limit);
-                if batch.held.is_empty() {
-                    self.pass_on(queue, requeued);
-                    return Ok(total);
-                }
-            }
-            let exhausted = batch.held.len() < want;
-            batch.look(&list);
-            if let Err(e) = list.store(&batch.events) {
-                self.take_back(&mut batch);
-                if total == 0 {
-                    return Err(e);
-                }
-                break;
-            }
-            let found = batch.events.len();
-            let room = if exhausted { 0 } else { list.room };
-            let delivered = self.give_up(&mut batch, room, &mut requeued);
-            if delivered.count < found {
-                // It has just been writable: a fault here is of the program's own making, and the
-                // events count as delivered.
-                let _ = list.store(batch.events.get(..delivered.count).ok_or(EINVAL)?);
-            }
-            list.advance(delivered.count);
-            total += delivered.count;
-            if delivered.last {
-                return Ok(total);
+            queue.add_to_count(1_usize.wrapping_neg());
+            // SAFETY: It was written when the knote was taken.
+            (item, unsafe { kev.assume_init_mut() }, limit)
+        };
+        let mut last = false;
+        if item.ops().evaluated {
+            let data = addr.wrapping_add(layout.data_offset());
+            match item.f_deliver(Scratch::new(data), kev) {
+                Looked::Nothing => found = false,
+                Looked::Found => {}
+                Looked::Last => last = true,
             }
         }
-        self.pass_on(self.queue().lock(), requeued);
-        Ok(total)
+        if found {
+            if let Err(e) = layout.write_one(addr, kev) {
+                self.take_back_one(item, kev);
+                return e.into();
+            }
+        }
+        let (mut counts, mut requeued) = (found, true);
+        let mut queue = self.queue().lock();
+        // SAFETY: It was taken from there.
+        let rest = unsafe {
+            if found {
+                queue.give_up_level(item, kev.flags)
+            } else {
+                queue.give_up_idle(item)
+            }
+        };
+        match rest {
+            Ok(()) if found => queue.add_to_count(1),
+            Ok(()) => requeued = false,
+            Err(item) => {
+                requeued = false;
+                let kev = if found { Some(&*kev) } else { None };
+                let given = queue.give(item, last, kev, &mut requeued);
+                counts &= given.counts;
+                if let Some(after) = given.after {
+                    // No other is in hand, and what happens after the lock comes before the answer.
+                    drop(queue);
+                    self.finish(after);
+                    queue = self.queue().lock();
+                }
+            }
+        }
+        if counts || queue.count() == 0 {
+            self.pass_on(queue, requeued);
+            return Answer::of(usize::from(counts));
+        }
+        drop(queue);
+        self.scan_on(list, 0, limit, requeued)
+    }
+
+    /// The rest of a scan, whose first batch has delivered `count` events; `limit` and `requeued` are
+    /// as in [`Sofar`].
+    #[inline(never)]
+    fn scan_on(&self, mut list: EventList, count: usize, limit: u64, requeued: bool) -> Answer {
+        let mut sofar = Sofar {
+            total: count,
+            limit,
+            requeued,
+        };
+        list.advance(count);
+        while list.room != 0 {
+            match self.scan_batch(&list, &mut sofar) {
+                ControlFlow::Break(answer) => return answer,
+                ControlFlow::Continue(count) => {
+                    list.advance(count);
+                    sofar.total = sofar.total.saturating_add(count);
+                }
+            }
+        }
+        self.pass_on(self.queue().lock(), sofar.requeued);
+        Answer::of(sofar.total)
+    }
+
+    /// Delivers a batch, for which there is some room. The number of its events, and there may be
+    /// more; or the answer of the scan, which has ended.
+    #[inline(always)]
+    fn scan_batch(&self, list: &EventList, sofar: &mut Sofar) -> ControlFlow<Answer, usize> {
+        let mut batch = Batch {
+            items: Slots::new(),
+            events: Slots::new(),
+        };
+        let want = list.room.min(BATCH);
+        let taken = {
+            let mut queue = self.queue().lock();
+            if queue.is_closed() {
+                // What was delivered before is in the program's memory.
+                return ControlFlow::Break(match sofar.total {
+                    0 => EBADF.into(),
+                    total => Answer::of(total),
+                });
+            }
+            // All that is there at first was queued before.
+            sofar.limit = sofar.limit.min(queue.next_seq());
+            let taken = batch.take(&mut queue, want, sofar.limit);
+            if taken.held == 0 {
+                self.pass_on(queue, sofar.requeued);
+                return ControlFlow::Break(Answer::of(sofar.total));
+            }
+            taken
+        };
+        let held = taken.held;
+        // SAFETY: They were taken just now.
+        let found = unsafe {
+            if taken.processed == 0 {
+                batch.look::<false>(&taken, list)
+            } else {
+                batch.look::<true>(&taken, list)
+            }
+        };
+        // SAFETY: So many are initialised.
+        let events = unsafe { batch.events.first(found.count) };
+        if let Err(e) = list.store(events) {
+            // SAFETY: They are in hand, and their events as they were found.
+            unsafe { self.take_back(&batch, held, found) };
+            if sofar.total == 0 {
+                return ControlFlow::Break(e.into());
+            }
+            self.pass_on(self.queue().lock(), sofar.requeued);
+            return ControlFlow::Break(Answer::of(sofar.total));
+        }
+        let room = if held < want { 0 } else { list.room };
+        // SAFETY: As above.
+        let delivered = unsafe { self.give_up(&mut batch, held, found, room, &mut sofar.requeued) };
+        if delivered.count < found.count {
+            // It has just been writable: a fault here is of the program's own making, and the
+            // events count as delivered.
+            // SAFETY: These are not more.
+            let _ = list.store(unsafe { batch.events.first(delivered.count) });
+        }
+        if delivered.last {
+            return ControlFlow::Break(Answer::of(sofar.total.saturating_add(delivered.count)));
+        }
+        ControlFlow::Continue(delivered.count)
     }
 
     /// The scan has ended. One thread was woken for each activation, and this one may have taken
     /// several, or left some. Who polled while we had them in hand saw nothing.
+    #[inline(always)]
     fn pass_on(&self, queue: IrqSpinGuard<'_, QueueState>, requeued: bool) {
         if queue.count() != 0 {
             if requeued {
@@ -163,27 +343,42 @@ impl Kqueue {
 
     /// The events were stored: gives up what is in hand. `requeued` becomes true if a knote was
     /// queued. If no more than `room` count there is no other batch.
-    fn give_up(&self, batch: &mut Batch, room: usize, requeued: &mut bool) -> Delivered {
+    ///
+    /// # Safety
+    ///
+    /// `held` and `found` are as [`Batch`] has it, and there are none in hand after.
+    #[inline(always)]
+    unsafe fn give_up(
+        &self,
+        batch: &mut Batch,
+        held: usize,
+        found: Found,
+        room: usize,
+        requeued: &mut bool,
+    ) -> Delivered {
         let mut after = StackVec::<After, BATCH>::new();
-        let (mut from, mut to) = (0, 0);
-        let events = &mut batch.events;
+        let mut done = 0;
         let mut queue = self.queue().lock();
-        batch.held.drain(|held| {
-            let found = held.found;
-            let kev = if found { events.get(from) } else { None };
-            let given = queue.give(held, kev, requeued);
-            if found && given.counts {
-                if to != from {
-                    events.copy_within(from..from + 1, to);
+        if found.count == held {
+            while done < held {
+                // SAFETY: By this function's requirements they are initialised.
+                let (item, kev) = unsafe { (batch.items.take(done), batch.events.get(done)) };
+                // SAFETY: It was taken from there by `take`.
+                if let Err(item) = unsafe { queue.give_up_level(item, kev.flags) } {
+                    // It is still there, for `give_rest`.
+                    core::mem::forget(item);
+                    break;
                 }
-                to += 1;
+                done += 1;
             }
-            from += usize::from(found);
-            if let Some(it) = given.after {
-                // There is room for as many as were in hand.
-                let _ = after.push(it);
-            }
-        });
+            queue.add_to_count(done);
+            *requeued |= done != 0;
+        }
+        let mut to = done;
+        if done != held {
+            // SAFETY: As above, of those that are left.
+            to = unsafe { batch.give_rest(&mut queue, done, held, found, requeued, &mut after) };
+        }
         let last = room <= to;
         if last {
             self.pass_on(queue, *requeued);
@@ -191,7 +386,7 @@ impl Kqueue {
             drop(queue);
         }
         if !after.is_empty() {
-            self.finish(&mut after);
+            after.drain(|it| self.finish(it));
         }
         Delivered { count: to, last }
     }
@@ -199,26 +394,43 @@ impl Kqueue {
     /// Ends or lets go of what was given up. With no lock held.
     #[cold]
     #[inline(never)]
-    fn finish(&self, after: &mut StackVec<After, BATCH>) {
-        after.drain(|it| match it {
+    fn finish(&self, after: After) {
+        match after {
             After::Drop(item) => drop(item),
             After::Delete(item) => self.end(&item, Context::MaySleep),
-        });
+        }
+    }
+
+    /// The event could not be stored: all is as if it had not been taken.
+    #[cold]
+    #[inline(never)]
+    fn take_back_one(&self, item: ListArc<Knote>, kev: &Kevent) {
+        let mut queue = self.queue().lock();
+        item.f_unprocess(queue.state(&item), kev);
+        let dropped = queue.put_first(item);
+        self.wake(queue);
+        drop(dropped);
     }
 
     /// The events could not be stored: all is as if it had not been taken.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::give_up`].
     #[cold]
     #[inline(never)]
-    fn take_back(&self, batch: &mut Batch) {
+    unsafe fn take_back(&self, batch: &Batch, held: usize, found: Found) {
         let mut dropped = StackVec::<ListArc<Knote>, BATCH>::new();
         let mut queue = self.queue().lock();
-        let mut from = batch.events.len();
-        while let Some(Held { item, found, .. }) = batch.held.pop() {
-            let put = if found {
+        let mut from = found.count;
+        for at in (0..held).rev() {
+            // SAFETY: By this function's requirements it is initialised; it is not used again.
+            let item = unsafe { batch.items.take(at) };
+            let put = if found.without & bit(at) == 0 {
                 from -= 1;
-                if let Some(kev) = batch.events.get(from) {
-                    item.f_unprocess(queue.state(&item), kev);
-                }
+                // SAFETY: As above.
+                let kev = unsafe { batch.events.get(from) };
+                item.f_unprocess(queue.state(&item), kev);
                 queue.put_first(item)
             } else {
                 queue.put(item).map(|_| ())
@@ -234,66 +446,158 @@ impl Kqueue {
 
 impl Batch {
     /// Takes up to `want` ready knotes in hand. Under the queue lock.
-    fn take(&mut self, queue: &mut QueueState, want: usize, limit: u64) {
-        for _ in 0..want {
-            let Some(item) = queue.take_first(limit) else {
-                break;
-            };
-            let st = queue.state(&item);
-            // There is room for so many.
-            let _ = self.events.push(item.event(st));
-            let request = st.request();
-            let found = !item.ops().evaluated
-                && self
-                    .events
-                    .last_mut()
-                    .is_some_and(|kev| item.f_process(st, kev));
-            let _ = self.held.push(Held {
-                item,
-                request,
-                found,
-                last: false,
+    #[inline(always)]
+    fn take(&mut self, queue: &mut QueueState, want: usize, limit: u64) -> Taken {
+        let mut taken = Taken {
+            held: 0,
+            processed: 0,
+            without: 0,
+        };
+        while taken.held < want.min(BATCH) {
+            let at = taken.held;
+            let item = queue.take_first(limit, |kn, st| {
+                let mut kev = kn.event(st);
+                if kn.ops().evaluated {
+                    // What is asked for goes with it: see `f_deliver`.
+                    kev.fflags = st.sfflags;
+                    kev.data = st.sdata;
+                    self.events.put(at, kev);
+                    return;
+                }
+                taken.processed |= bit(at);
+                if !kn.f_process(st, self.events.put(at, kev)) {
+                    taken.without |= bit(at);
+                }
             });
+            let Some(item) = item else { break };
+            self.items.put(at, item);
+            taken.held += 1;
         }
+        queue.add_to_count(taken.held.wrapping_neg());
+        taken
     }
 
-    /// Asks the filters that want to be asked, and leaves the events that are to be stored. May
-    /// sleep.
-    fn look(&mut self, list: &EventList) {
-        let mut found = 0;
-        for (at, held) in self.held.iter_mut().enumerate() {
-            let Some(kev) = self.events.get_mut(at) else {
-                continue;
+    /// Gives up what is in hand, from `at` on, those before having been delivered each. How many
+    /// events count, which are then the first. Under the queue lock.
+    ///
+    /// # Safety
+    ///
+    /// As [`Kqueue::give_up`].
+    #[inline(never)]
+    unsafe fn give_rest(
+        &mut self,
+        queue: &mut QueueState,
+        mut at: usize,
+        held: usize,
+        found: Found,
+        requeued: &mut bool,
+        after: &mut StackVec<After, BATCH>,
+    ) -> usize {
+        let (mut from, mut to, mut queued) = (at, at, 0_usize);
+        while at < held {
+            // SAFETY: By this function's requirements it is initialised; it is not used again.
+            let item = unsafe { self.items.take(at) };
+            let is_last = found.last & bit(at) != 0;
+            let has_event = found.without & bit(at) == 0;
+            at += 1;
+            let item = if !has_event {
+                // SAFETY: It was taken from there by `take`.
+                match unsafe { queue.give_up_idle(item) } {
+                    Ok(()) => continue,
+                    Err(item) => item,
+                }
+            } else {
+                // SAFETY: The event at `from` is initialised.
+                let flags = unsafe { self.events.get(from) }.flags;
+                // SAFETY: As above.
+                match unsafe { queue.give_up_level(item, flags) } {
+                    Ok(()) => {
+                        queued = queued.wrapping_add(1);
+                        // SAFETY: As above.
+                        unsafe { self.events.copy(from, to) };
+                        from = from.wrapping_add(1);
+                        to = to.wrapping_add(1);
+                        continue;
+                    }
+                    Err(item) => item,
+                }
             };
-            if held.item.ops().evaluated {
-                // Four bytes at the place of the event's data, which it will be written over.
-                let data = list.at(found).wrapping_add(list.layout.data_offset());
-                let scratch = Scratch::new(data);
-                let asked = kev.flags;
-                if !held.item.f_deliver(&held.request, scratch, kev) {
-                    continue;
-                }
-                held.found = true;
-                held.last = kev.flags & !asked & EV_ONESHOT != 0;
+            // SAFETY: As above.
+            let kev = has_event.then(|| unsafe { self.events.get(from) });
+            let given = queue.give(item, is_last, kev, requeued);
+            if let Some(it) = given.after {
+                // There is room for as many as were in hand.
+                let _ = after.push(it);
             }
-            if held.found {
-                if found != at {
-                    self.events.copy_within(at..at + 1, found);
+            if has_event {
+                if given.counts {
+                    // SAFETY: As above.
+                    unsafe { self.events.copy(from, to) };
+                    to = to.wrapping_add(1);
                 }
-                found += 1;
+                from = from.wrapping_add(1);
             }
         }
-        self.events.truncate(found);
+        queue.add_to_count(queued);
+        *requeued |= queued != 0;
+        to
+    }
+
+    /// Asks the filters that want to be asked, and leaves the events that are to be stored. Where
+    /// not `ANY_PROCESSED` all of them do. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// They are in hand, and have events.
+    #[inline(always)]
+    unsafe fn look<const ANY_PROCESSED: bool>(&mut self, taken: &Taken, list: &EventList) -> Found {
+        let mut found = Found {
+            without: taken.without,
+            last: 0,
+            count: 0,
+        };
+        // Four bytes at the place of the event's data, which it will be written over.
+        let mut data = list.addr.wrapping_add(list.layout.data_offset());
+        let mut next = 0;
+        while next < taken.held {
+            let at = next;
+            next += 1;
+            // SAFETY: By this function's requirements.
+            let (item, kev) = unsafe { (self.items.get(at), self.events.get_mut(at)) };
+            if !ANY_PROCESSED || taken.processed & bit(at) == 0 {
+                match item.f_deliver(Scratch::new(data), kev) {
+                    Looked::Nothing => {
+                        found.without |= bit(at);
+                        continue;
+                    }
+                    Looked::Found => {}
+                    Looked::Last => found.last |= bit(at),
+                }
+            } else if taken.without & bit(at) != 0 {
+                continue;
+            }
+            if found.count != at {
+                // SAFETY: As above.
+                unsafe { self.events.copy(at, found.count) };
+            }
+            found.count = found.count.wrapping_add(1);
+            data = data.wrapping_add(list.layout.size());
+        }
+        found
     }
 }
 
 impl QueueState {
     /// Gives up a knote whose event, if any, was stored. `queued` becomes true if it was queued.
-    fn give(&mut self, held: Held, kev: Option<&Kevent>, queued: &mut bool) -> Given {
-        const SIMPLE: u16 = status::DROPPED | status::DISABLED | status::TOUCHED;
-        const LEVEL: u16 = EV_ONESHOT | EV_CLEAR | EV_DISPATCH;
-
-        let Held { item, last, .. } = held;
+    /// `last` is as in [`Found`].
+    #[inline(never)]
+    fn give(
+        &mut self,
+        item: ListArc<Knote>,
+        last: bool,
+        kev: Option<&Kevent>,
+        queued: &mut bool,
+    ) -> Given {
         let mut counts = true;
         if kev.is_none() && item.is_orphan() {
             let st = self.state(&item);
@@ -308,19 +612,6 @@ impl QueueState {
         }
         if let Some(kev) = kev {
             let st = self.state(&item);
-            // The flags of the event are the knote's of when it was taken in hand, which only adding
-            // it anew changes, and what the filter has added.
-            if st.status & SIMPLE == 0 && kev.flags & LEVEL == 0 && !item.is_orphan() {
-                // What most of them are: it is next after all others.
-                st.status &= !status::INFLUX;
-                st.status |= status::ACTIVE;
-                self.requeue(item);
-                *queued = true;
-                return Given {
-                    counts,
-                    after: None,
-                };
-            }
             if st.status & status::DROPPED != 0 {
                 // Deleted or closed meanwhile.
                 counts = false;

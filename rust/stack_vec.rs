@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A few values on the stack.
+//!
+//! [`StackVec`] knows how many there are. Of [`Slots`] the user does, who may then have the number in
+//! a register.
 
 use core::{
     mem::MaybeUninit,
@@ -45,27 +48,6 @@ impl<T, const N: usize> StackVec<T, N> {
         }
     }
 
-    /// Leaves the first `len`, if there are more.
-    #[inline(always)]
-    pub(crate) fn truncate(&mut self, len: usize)
-    where
-        T: Copy,
-    {
-        // INVARIANT: Fewer are initialised.
-        self.len = self.len.min(len);
-    }
-
-    /// Takes the last one out.
-    #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        let last = self.len.checked_sub(1)?;
-        // INVARIANT: The item is none of those any more.
-        self.len = last;
-        // SAFETY: By the type invariants it was initialised, and smaller than `N`; nobody reads it
-        // again.
-        Some(unsafe { self.items.get_unchecked(last).assume_init_read() })
-    }
-
     /// Takes all out, in order.
     #[inline(always)]
     pub(crate) fn drain(&mut self, mut each: impl FnMut(T)) {
@@ -100,5 +82,75 @@ impl<T, const N: usize> Drop for StackVec<T, N> {
     #[inline(always)]
     fn drop(&mut self) {
         self.drain(drop);
+    }
+}
+
+/// Room for `N` values, which the user knows which of are there. None is dropped.
+pub(crate) struct Slots<T, const N: usize>([MaybeUninit<T>; N]);
+
+impl<T, const N: usize> Slots<T, N> {
+    /// None is there.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        // SAFETY: What need not be initialised is.
+        Self(unsafe { MaybeUninit::uninit().assume_init() })
+    }
+
+    /// Puts a value in a place, which has to be one of the `N`. What was there is not dropped.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, at: usize, value: T) -> &mut T {
+        self.0[at].write(value)
+    }
+
+    /// # Safety
+    ///
+    /// There is a value.
+    #[inline(always)]
+    pub(crate) unsafe fn get(&self, at: usize) -> &T {
+        // SAFETY: By this function's requirements; so in all of these.
+        unsafe { self.0.get_unchecked(at).assume_init_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::get`].
+    #[inline(always)]
+    pub(crate) unsafe fn get_mut(&mut self, at: usize) -> &mut T {
+        // SAFETY: As in `get`.
+        unsafe { self.0.get_unchecked_mut(at).assume_init_mut() }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::get`]; it is not there after.
+    #[inline(always)]
+    pub(crate) unsafe fn take(&self, at: usize) -> T {
+        // SAFETY: As in `get`. It is not used again.
+        unsafe { self.0.get_unchecked(at).assume_init_read() }
+    }
+
+    /// The first `count`.
+    ///
+    /// # Safety
+    ///
+    /// All these are there.
+    #[inline(always)]
+    pub(crate) unsafe fn first(&self, count: usize) -> &[T] {
+        // SAFETY: By this function's requirements.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast(), count) }
+    }
+
+    /// Copies a value to another place.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::get`], of `from`; `to` is one of the `N`.
+    #[inline(always)]
+    pub(crate) unsafe fn copy(&mut self, from: usize, to: usize)
+    where
+        T: Copy,
+    {
+        // SAFETY: By this function's requirements.
+        unsafe { *self.0.get_unchecked_mut(to) = *self.0.get_unchecked(from) };
     }
 }

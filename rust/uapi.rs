@@ -18,6 +18,42 @@ pub(crate) fn errno(positive: u32) -> Error {
     Error::from_errno(-(positive as i32))
 }
 
+/// What a system call returns: a number, or a negative errno.
+///
+/// # Invariants
+///
+/// One that is negative is an errno.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer(isize);
+
+impl Answer {
+    #[inline(always)]
+    pub(crate) fn of(number: usize) -> Self {
+        // INVARIANT: The number is not negative.
+        Self((number & isize::MAX as usize) as isize)
+    }
+
+    pub(crate) fn value(self) -> isize {
+        self.0
+    }
+}
+
+impl From<Error> for Answer {
+    fn from(e: Error) -> Self {
+        // INVARIANT: It is.
+        Self(e.to_errno() as isize)
+    }
+}
+
+impl From<Result<usize>> for Answer {
+    fn from(result: Result<usize>) -> Self {
+        match result {
+            Ok(number) => Self::of(number),
+            Err(e) => e.into(),
+        }
+    }
+}
+
 /// `EV_*` in the width of `kevent.flags`.
 macro_rules! ev {
     ($($name:ident),* $(,)?) => {
@@ -193,51 +229,47 @@ impl Layout {
         }
     }
 
-    /// Reads the array at `addr`. `EFAULT`. May sleep.
-    pub(crate) fn read(self, addr: usize, to: &mut [Kevent]) -> Result {
+    /// Reads one at `addr`. `EFAULT`. May sleep.
+    #[inline]
+    pub(crate) fn read_one(self, addr: usize) -> Result<Kevent> {
         match self {
-            Self::Native => uaccess::read_array_of_words(addr, to),
-            Self::Compat => {
-                let mut buf = [Kevent32::default(); MOST];
-                let buf = buf.get_mut(..to.len()).ok_or(EINVAL)?;
-                uaccess::read_array(addr, buf)?;
-                for (to, from) in to.iter_mut().zip(buf) {
-                    *to = (&*from).into();
-                }
-                Ok(())
-            }
+            Self::Native => uaccess::read_four_words(addr),
+            Self::Compat => uaccess::read::<Kevent32>(addr).map(|kev| (&kev).into()),
         }
     }
 
     /// Writes the array at `addr`. `EFAULT`, with part of it written. May sleep.
+    #[inline]
     pub(crate) fn write(self, addr: usize, from: &[Kevent]) -> Result {
         match self {
             Self::Native => uaccess::write_array_of_words(addr, from),
-            Self::Compat => {
-                let mut buf = [Kevent32::default(); MOST];
-                let buf = buf.get_mut(..from.len()).ok_or(EINVAL)?;
-                for (to, from) in buf.iter_mut().zip(from) {
-                    *to = from.into();
-                }
-                uaccess::write_array(addr, buf)
-            }
+            Self::Compat => Self::write32(addr, from),
         }
+    }
+
+    /// Writes one at `addr`. `EFAULT`, with part of it written. May sleep.
+    #[inline]
+    pub(crate) fn write_one(self, addr: usize, from: &Kevent) -> Result {
+        match self {
+            Self::Native => uaccess::write_four_words(addr, from),
+            Self::Compat => Self::write32(addr, core::slice::from_ref(from)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write32(addr: usize, from: &[Kevent]) -> Result {
+        let mut buf = [Kevent32::default(); MOST];
+        let buf = buf.get_mut(..from.len()).ok_or(EINVAL)?;
+        for (to, from) in buf.iter_mut().zip(from) {
+            *to = from.into();
+        }
+        uaccess::write_array(addr, buf)
     }
 }
 
 /// Kevents that are copied at once.
 pub(crate) const MOST: usize = 16;
-
-/// `struct __kernel_timespec`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Timespec {
-    pub(crate) tv_sec: i64,
-    pub(crate) tv_nsec: i64,
-}
-
-// SAFETY: Integers without padding between them.
-unsafe impl FromBytes for Timespec {}
 
 // SAFETY: Integers without padding between them.
 unsafe impl FromBytes for KqueueKevent {}

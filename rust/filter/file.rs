@@ -52,6 +52,7 @@ impl<K: Kind> Filter for OnFile<K> {
     type Hook = PollHook;
 
     const EVALUATED: bool = true;
+    const PLAIN: bool = true;
     const POLL_EVENTS: u32 = K::POLL_EVENTS | POLLERR | POLLHUP;
 
     fn attach(kn: &Knote, hook: &PollHook) -> Result<bool> {

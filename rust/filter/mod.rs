@@ -13,7 +13,7 @@ use crate::{
     kfilter::{Kfilter, Registered, Source},
     knote::{Knote, KnoteState},
     queue::Kqueue,
-    uapi::{Kevent, EV_ADD, EV_EOF},
+    uapi::{Kevent, EV_ADD, EV_EOF, EV_ONESHOT},
 };
 use core::{cell::UnsafeCell, marker::PhantomData, mem::MaybeUninit, ops::Deref, ptr::NonNull};
 use kernel::{alloc::Flags, c_str, list::ListArc, prelude::*, sync::Arc};
@@ -65,6 +65,17 @@ impl Scratch {
     }
 }
 
+/// What a filter says of an event that is about to be delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Looked {
+    /// There is none.
+    Nothing,
+    Found,
+    /// The same, and it is the last one: the knote goes.
+    Last,
+}
+
 /// A filter on one kind of object. `kn` is the knote, `hook` the filter's own part of it.
 ///
 /// The operators of one knote may run on several CPUs at once, with these exceptions: `attach`
@@ -93,6 +104,10 @@ pub trait Filter: 'static {
     /// Whether [`Self::detach`] may sleep. Where a descriptor is closed it is put off then, to the
     /// end of the closer's system call.
     const DETACH_SLEEPS: bool = false;
+
+    /// Whether [`Self::deliver`] sets `fflags` and `data` whenever there is something, whatever was in
+    /// them, and never `EV_ONESHOT`.
+    const PLAIN: bool = false;
 
     /// f_attach: hooks the knote to its object. Whether the condition holds already; an errno, and
     /// nothing is hooked. Process context, may sleep; under the kqueue's change lock.
@@ -223,7 +238,7 @@ pub(crate) struct Filterops {
     attach: unsafe fn(&Knote) -> Result<bool>,
     detach: unsafe fn(&Knote),
     event: unsafe fn(&Knote, &Request, Option<Scratch>) -> Option<Found>,
-    deliver: unsafe fn(&Knote, &Request, Scratch, &mut Kevent) -> bool,
+    deliver: unsafe fn(&Knote, Scratch, &mut Kevent) -> Looked,
     note: unsafe fn(&Knote, &mut KnoteState, u64) -> bool,
     is_stale: unsafe fn(&Knote) -> bool,
     prepare: unsafe fn(&Knote, &Kevent) -> Result,
@@ -298,7 +313,6 @@ macro_rules! operator {
 operator!(attach() -> Result<bool>);
 operator!(detach() -> ());
 operator!(event(request: &Request, scratch: Option<Scratch>) -> Option<Found>);
-operator!(deliver(request: &Request, scratch: Scratch, kev: &mut Kevent) -> bool);
 operator!(note(st: &mut KnoteState, hint: u64) -> bool);
 operator!(is_stale() -> bool);
 operator!(prepare(kev: &Kevent) -> Result);
@@ -306,6 +320,34 @@ operator!(touch(st: &mut KnoteState, kev: &Kevent) -> ());
 operator!(peek(st: &KnoteState) -> bool);
 operator!(process(st: &mut KnoteState, kev: &mut Kevent) -> bool);
 operator!(unprocess(st: &mut KnoteState, kev: &Kevent) -> ());
+
+impl<F: Filter> Operators<F> {
+    /// [`Filter::deliver`]. What is asked for is where the answer is to be.
+    ///
+    /// # Safety
+    ///
+    /// `kn` is a knote with the hook of `F`.
+    unsafe fn deliver(kn: &Knote, scratch: Scratch, kev: &mut Kevent) -> Looked {
+        let request = Request {
+            sfflags: kev.fflags,
+            sdata: kev.data,
+        };
+        let asked = kev.flags;
+        if !F::PLAIN {
+            kev.fflags = 0;
+            kev.data = 0;
+        }
+        // SAFETY: By this function's requirements.
+        let hook = unsafe { kn.hook().get::<F>() };
+        if !F::deliver(kn, hook, &request, scratch, kev) {
+            Looked::Nothing
+        } else if !F::PLAIN && kev.flags & !asked & EV_ONESHOT != 0 {
+            Looked::Last
+        } else {
+            Looked::Found
+        }
+    }
+}
 
 impl Filterops {
     /// The operators of `F`.
@@ -424,9 +466,11 @@ impl Knote {
         unsafe { (self.ops().event)(self, request, scratch) }
     }
 
-    pub(crate) fn f_deliver(&self, request: &Request, scratch: Scratch, kev: &mut Kevent) -> bool {
+    /// `kev` has what is asked for as its `fflags` and `data`.
+    #[inline(always)]
+    pub(crate) fn f_deliver(&self, scratch: Scratch, kev: &mut Kevent) -> Looked {
         // SAFETY: As in `f_attach`.
-        unsafe { (self.ops().deliver)(self, request, scratch, kev) }
+        unsafe { (self.ops().deliver)(self, scratch, kev) }
     }
 
     pub(crate) fn f_note(&self, st: &mut KnoteState, hint: u64) -> bool {

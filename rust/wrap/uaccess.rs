@@ -3,9 +3,8 @@
 //! Copying arrays of plain structures from and to the user's memory.
 
 use crate::bindings;
-use core::{mem::MaybeUninit, slice};
+use core::{mem::MaybeUninit, ptr, slice};
 use kernel::{
-    error::to_result,
     prelude::*,
     transmute::{AsBytes, FromBytes},
     uaccess::{UserPtr, UserSlice},
@@ -38,33 +37,55 @@ pub(crate) fn read_words<T: FromBytes>(addr: usize) -> Result<T> {
     Ok(unsafe { value.assume_init() })
 }
 
-/// Fills `to`, of which each consists of whole words, from the array at `addr`. `EFAULT`. May sleep.
-pub(crate) fn read_array_of_words<T: FromBytes + AsBytes>(addr: usize, to: &mut [T]) -> Result {
-    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() == 8) };
-    let words = size_of_val(to) / size_of::<u64>();
-    // SAFETY: The words of `to`, borrowed as it is; a `T` may hold any bytes. The address is checked
-    // as any of a user's.
-    to_result(unsafe { bindings::kq_read_words(to.as_mut_ptr().cast(), addr, words) })
+/// Reads two words at `addr`. `EFAULT`. May sleep.
+#[inline]
+pub(crate) fn read_pair(addr: usize) -> Result<[u64; 2]> {
+    let mut pair = [0; 2];
+    // SAFETY: There is room for two. The address is checked as any of a user's.
+    if unsafe { bindings::kq_read_pair(pair.as_mut_ptr(), addr) } != 0 {
+        return Err(EFAULT);
+    }
+    Ok(pair)
+}
+
+/// Reads a `T`, which consists of four words, at `addr`. `EFAULT`. May sleep.
+#[inline]
+pub(crate) fn read_four_words<T: FromBytes>(addr: usize) -> Result<T> {
+    const { assert!(size_of::<T>() == 4 * size_of::<u64>() && align_of::<T>() == 8) };
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: There is room for four words. The address is checked as any of a user's.
+    if unsafe { bindings::kq_read_four(value.as_mut_ptr().cast(), addr) } != 0 {
+        return Err(EFAULT);
+    }
+    // SAFETY: All of it was written, and any bytes make a `T`.
+    Ok(unsafe { value.assume_init() })
 }
 
 /// Writes `from`, of which each consists of whole words, to the array at `addr`. `EFAULT`, with part
 /// of it written. May sleep.
+#[inline]
 pub(crate) fn write_array_of_words<T: AsBytes>(addr: usize, from: &[T]) -> Result {
     const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() == 8) };
     let words = size_of_val(from) / size_of::<u64>();
     // SAFETY: The words of `from`, borrowed as it is; a `T` has no padding. The address is checked as
     // any of a user's.
-    to_result(unsafe { bindings::kq_write_words(addr, from.as_ptr().cast(), words) })
+    if unsafe { bindings::kq_write_words(addr, from.as_ptr().cast(), words) } != 0 {
+        return Err(EFAULT);
+    }
+    Ok(())
 }
 
-/// Fills `to` from the array at `addr`. `EFAULT`. May sleep.
-pub(crate) fn read_array<T: FromBytes + AsBytes>(addr: usize, to: &mut [T]) -> Result {
-    let len = size_of_val(to);
-    // SAFETY: The bytes of `to`, borrowed as it is; a `T` has no padding and may hold any bytes.
-    let bytes = unsafe { slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), len) };
-    UserSlice::new(UserPtr::from_addr(addr), len)
-        .reader()
-        .read_slice(bytes)
+/// Writes a `T`, which consists of four words, at `addr`. `EFAULT`, with part of it written. May
+/// sleep.
+#[inline]
+pub(crate) fn write_four_words<T: AsBytes>(addr: usize, from: &T) -> Result {
+    const { assert!(size_of::<T>() == 4 * size_of::<u64>() && align_of::<T>() == 8) };
+    // SAFETY: The words of `from`, borrowed as it is; a `T` has no padding. The address is checked as
+    // any of a user's.
+    if unsafe { bindings::kq_write_four(addr, ptr::from_ref(from).cast()) } != 0 {
+        return Err(EFAULT);
+    }
+    Ok(())
 }
 
 /// Writes `from` to the array at `addr`. `EFAULT`, with part of it written. May sleep.
