@@ -72,8 +72,8 @@ pub struct KnoteState {
     pub fflags: u32,
     /// kn_sfflags: `fflags` of the latest change.
     pub sfflags: u32,
-    /// When it was queued, in the kqueue's count of such.
-    pub(crate) seq: u64,
+    /// When it was queued, in the kqueue's count of such, which wraps.
+    pub(crate) seq: u32,
     /// kn_data: the filter's.
     pub data: i64,
     /// kn_sdata: `data` of the latest change.
@@ -144,6 +144,10 @@ pub struct Knote {
     /// kn_hook.
     hook: HookSpace,
 }
+
+// What it is allocated from, as caches of memory go. The kernel's debugging makes it larger.
+#[cfg(not(CONFIG_DEBUG_LOCK_ALLOC))]
+const _: () = assert!(Knote::SIZE <= 192);
 
 impl_list_arc_safe! {
     impl ListArcSafe<0> for Knote { untracked; }

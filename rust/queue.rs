@@ -55,7 +55,7 @@ pub(crate) struct QueueState {
     /// kq_head: knotes whose condition holds or held, the first activated first.
     ready: List<Knote>,
     /// Number of the next knote to be queued. A scan ends before what was queued after its start.
-    next_seq: u64,
+    next_seq: u32,
     /// The last descriptor in the owner's table is closed: nothing is queued any more.
     closed: bool,
 }
@@ -395,7 +395,7 @@ impl QueueState {
     }
 
     /// The number of the next knote to be queued.
-    pub(crate) fn next_seq(&self) -> u64 {
+    pub(crate) fn next_seq(&self) -> u32 {
         self.next_seq
     }
 
@@ -453,19 +453,21 @@ impl QueueState {
         unsafe { self.ready.remove(kn) }
     }
 
-    /// Takes the first ready knote in hand, if it was queued before `limit`: it is in flux, and
-    /// not active until something activates it again. `look` is given its state. The caller counts
-    /// it off.
+    /// Takes the first ready knote in hand, if it was queued before `limit`, where there is one: it
+    /// is in flux, and not active until something activates it again. `look` is given its state. The
+    /// caller counts it off.
     #[inline(always)]
     pub(crate) fn take_first(
         &mut self,
-        limit: u64,
+        limit: Option<u32>,
         look: impl FnOnce(&Knote, &mut KnoteState),
     ) -> Option<ListArc<Knote>> {
         let kn = self.ready.pop_front()?;
         // SAFETY: It was on this kqueue's ready list.
         let st = unsafe { self.state_of_own(&kn) };
-        if st.seq >= limit {
+        // By wrapping: what was queued so long ago that it seems to be after the limit, the next
+        // scan takes, which has no limit at first.
+        if limit.is_some_and(|limit| limit.wrapping_sub(st.seq) as i32 <= 0) {
             self.ready.push_front(kn);
             return None;
         }
@@ -581,7 +583,7 @@ impl QueueState {
             // SAFETY: It is on this kqueue's ready list, and so one of its knotes, whose state
             // nobody else has while `self` is borrowed.
             Some(first) => unsafe { (*first.state.get()).seq },
-            None => self.next_seq.saturating_sub(1),
+            None => self.next_seq.wrapping_sub(1),
         };
         let st = self.state(&item);
         st.status &= !status::INFLUX;

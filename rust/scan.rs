@@ -79,8 +79,9 @@ struct Batch {
 struct Sofar {
     /// So many events were delivered.
     total: usize,
-    /// What was queued from then on is left to the next scan.
-    limit: u64,
+    /// What was queued from then on is left to the next scan. The first batch has no limit: all that
+    /// is there then was queued before.
+    limit: Option<u32>,
     /// A knote was queued again.
     requeued: bool,
 }
@@ -155,12 +156,12 @@ impl Kqueue {
         let list = EventList { addr, room, layout };
         let mut sofar = Sofar {
             total: 0,
-            limit: u64::MAX,
+            limit: None,
             requeued: false,
         };
         match self.scan_batch(&list, &mut sofar) {
             ControlFlow::Break(answer) => answer,
-            ControlFlow::Continue(count) => self.scan_on(list, count, sofar.limit, sofar.requeued),
+            ControlFlow::Continue(count) => self.scan_on(list, count, sofar),
         }
     }
 
@@ -177,7 +178,7 @@ impl Kqueue {
                 return EBADF.into();
             }
             let limit = queue.next_seq();
-            let item = queue.take_first(u64::MAX, |kn, st| {
+            let item = queue.take_first(None, |kn, st| {
                 let kev = kev.write(kn.event(st));
                 if kn.ops().evaluated {
                     // What is asked for goes with it: see `f_deliver`.
@@ -240,18 +241,18 @@ impl Kqueue {
             return Answer::of(usize::from(counts));
         }
         drop(queue);
-        self.scan_on(list, 0, limit, requeued)
-    }
-
-    /// The rest of a scan, whose first batch has delivered `count` events; `limit` and `requeued` are
-    /// as in [`Sofar`].
-    #[inline(never)]
-    fn scan_on(&self, mut list: EventList, count: usize, limit: u64, requeued: bool) -> Answer {
-        let mut sofar = Sofar {
-            total: count,
-            limit,
+        let sofar = Sofar {
+            total: 0,
+            limit: Some(limit),
             requeued,
         };
+        self.scan_on(list, 0, sofar)
+    }
+
+    /// The rest of a scan, whose first batch has delivered `count` events.
+    #[inline(never)]
+    fn scan_on(&self, mut list: EventList, count: usize, mut sofar: Sofar) -> Answer {
+        sofar.total = count;
         list.advance(count);
         while list.room != 0 {
             match self.scan_batch(&list, &mut sofar) {
@@ -284,9 +285,9 @@ impl Kqueue {
                     total => Answer::of(total),
                 });
             }
-            // All that is there at first was queued before.
-            sofar.limit = sofar.limit.min(queue.next_seq());
-            let taken = batch.take(&mut queue, want, sofar.limit);
+            let limit = sofar.limit;
+            sofar.limit = limit.or(Some(queue.next_seq()));
+            let taken = batch.take(&mut queue, want, limit);
             if taken.held == 0 {
                 self.pass_on(queue, sofar.requeued);
                 return ControlFlow::Break(Answer::of(sofar.total));
@@ -447,7 +448,7 @@ impl Kqueue {
 impl Batch {
     /// Takes up to `want` ready knotes in hand. Under the queue lock.
     #[inline(always)]
-    fn take(&mut self, queue: &mut QueueState, want: usize, limit: u64) -> Taken {
+    fn take(&mut self, queue: &mut QueueState, want: usize, limit: Option<u32>) -> Taken {
         let mut taken = Taken {
             held: 0,
             processed: 0,

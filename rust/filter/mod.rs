@@ -88,7 +88,7 @@ pub(crate) enum Looked {
 /// implementation of it (`kapi/knote.rs`).
 pub trait Filter: 'static {
     /// kn_hook: what the filter keeps in a knote. Made before `attach`, pinned with the knote. It is
-    /// at most seven words large, and is dropped where that must not sleep.
+    /// at most six words large, and is dropped where that must not sleep.
     type Hook: Default + Send + Sync + 'static;
 
     /// Whether [`Self::event`] says if the condition holds. If not, [`Self::peek`] and
@@ -199,7 +199,7 @@ pub trait Filter: 'static {
 }
 
 /// The words of a knote that are its filter's.
-const HOOK_WORDS: usize = 7;
+const HOOK_WORDS: usize = 6;
 
 /// Room for any [`Filter::Hook`].
 #[repr(transparent)]

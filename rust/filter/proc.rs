@@ -16,7 +16,10 @@ use crate::{
     probe::{Armed, Kind},
     process::{self, Of, Process},
     uapi::*,
-    wrap::pid::{self, Access, Pid},
+    wrap::{
+        once_ptr::OncePtr,
+        pid::{self, Access, Pid},
+    },
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -30,7 +33,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
-        Arc, SetOnce,
+        Arc,
     },
 };
 
@@ -113,7 +116,7 @@ struct How {
 /// kn_hook. What is in `state` is changed under the queue lock only.
 #[derive(Default)]
 struct Hook {
-    watch: SetOnce<KBox<Watch>>,
+    watch: OncePtr<KBox<Watch>>,
     /// On the process's own list.
     entry: KnlistEntry,
     state: HookState,
@@ -183,7 +186,7 @@ impl Hook {
         let Some(watch) = self.watch.as_ref() else {
             return Ok(());
         };
-        let Watch { process, how } = &**watch;
+        let Watch { process, how } = watch;
         if !how.access.extends_to(child) {
             return Err(EACCES);
         }

@@ -12,7 +12,7 @@ use crate::{
     probe::{Armed, Kind},
     process::{Of, Process},
     uapi::*,
-    wrap::pid::Pid,
+    wrap::{once_ptr::OncePtr, pid::Pid},
 };
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
@@ -32,7 +32,7 @@ const LAST: usize = 64;
 #[derive(Default)]
 struct Hook {
     /// Set by `attach`. With it, the right to have signals probed.
-    process: SetOnce<Arc<Process>>,
+    process: OncePtr<Arc<Process>>,
     armed: SetOnce<Armed>,
     /// On the list of the process's signals.
     entry: KnlistEntry,

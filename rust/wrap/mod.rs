@@ -11,6 +11,7 @@ pub(crate) mod irq_work;
 pub(crate) mod lock;
 pub(crate) mod module;
 pub(crate) mod once;
+pub(crate) mod once_ptr;
 pub(crate) mod pid;
 pub(crate) mod pipe;
 pub(crate) mod poll;

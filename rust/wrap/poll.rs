@@ -16,7 +16,7 @@
 //! it sees null and there is nothing to do, or the queue is there for as long as that section.
 
 use crate::{bindings, knote::Knote};
-use core::{cell::UnsafeCell, ptr};
+use core::ptr::{self, NonNull};
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
     ffi::{c_int, c_uint, c_void},
@@ -34,25 +34,85 @@ use kernel::{
 /// # Invariants
 ///
 /// While `head` is not null, `wait` is on that queue, with [`kq_poll_wake`] as its function and as
-/// its private data a knote that lives at least as long as the entry is on the queue. `wait` is
-/// the first field.
+/// its private data an [`Owner`]. `wait` is the first field.
 #[repr(C)]
 struct PollEntry {
     wait: Opaque<bindings::wait_queue_entry>,
     head: Atomic<*mut bindings::wait_queue_head>,
-    /// Further entries of the same hook. Written while the hook is attached only, before
-    /// anybody else can see them; owned.
-    next: UnsafeCell<Option<KBox<PollEntry>>>,
+}
+
+/// A further entry of a hook, for one more queue.
+struct Further {
+    entry: PollEntry,
+    /// Whose hook it is.
+    kn: *const Knote,
+    next: Option<KBox<Further>>,
+}
+
+/// What an entry has as its private data: its knote; or, with the lowest bit set, the [`Further`]
+/// entries that its hook has, which know the knote. Both live at least as long as the entry is on a
+/// queue.
+#[derive(Clone, Copy)]
+struct Owner(*mut c_void);
+
+impl Owner {
+    const FURTHER: usize = 1;
+
+    fn knote(kn: *const Knote) -> Self {
+        Self(kn.cast_mut().cast())
+    }
+
+    fn of_further(first: KBox<Further>) -> Self {
+        Self(
+            KBox::into_raw(first)
+                .cast::<c_void>()
+                .wrapping_byte_add(Self::FURTHER),
+        )
+    }
+
+    /// The further entries, if there are some.
+    fn further(self) -> Option<NonNull<Further>> {
+        if self.0 as usize & Self::FURTHER == 0 {
+            return None;
+        }
+        NonNull::new(self.0.wrapping_byte_sub(Self::FURTHER).cast())
+    }
+
+    /// # Safety
+    ///
+    /// It is the owner of an entry that is on a queue.
+    #[inline(always)]
+    unsafe fn get(self) -> *const Knote {
+        match self.further() {
+            // SAFETY: By this function's requirements.
+            Some(further) => unsafe { (*further.as_ptr()).kn },
+            None => self.0.cast(),
+        }
+    }
 }
 
 impl PollEntry {
     fn new() -> Self {
-        // INVARIANT: On no queue.
-        Self {
+        let entry = Self {
             wait: Opaque::uninit(),
             head: Atomic::new(ptr::null_mut()),
-            next: UnsafeCell::new(None),
-        }
+        };
+        // INVARIANT: On no queue.
+        entry.set_owner(Owner::knote(ptr::null()));
+        entry
+    }
+
+    /// It may be called meanwhile, and then sees the one or the other.
+    fn set_owner(&self, owner: Owner) {
+        // SAFETY: The field is ours alone, and read and written at once.
+        let private = unsafe { Atomic::from_ptr(&raw mut (*self.wait.get()).private) };
+        // After what it leads to was made, which who reads it comes to by it.
+        private.store(owner.0, Release);
+    }
+
+    fn owner(&self) -> Owner {
+        // SAFETY: It was initialised by `new`, and is written at once.
+        Owner(unsafe { (&raw const (*self.wait.get()).private).read_volatile() })
     }
 
     /// # Safety
@@ -61,10 +121,8 @@ impl PollEntry {
     /// rules at the top of this file hold for. `kn` stays alive until the entry is detached.
     unsafe fn link(&self, head: *mut bindings::wait_queue_head, kn: *const Knote) {
         // SAFETY: The entry is not on a queue, so nobody looks at it.
-        unsafe {
-            bindings::kq_init_wait_func(self.wait.get(), Some(kq_poll_wake));
-            (*self.wait.get()).private = kn.cast_mut().cast();
-        }
+        unsafe { bindings::kq_init_wait_func(self.wait.get(), Some(kq_poll_wake)) };
+        self.set_owner(Owner::knote(kn));
         // Before anybody can call it with POLLFREE, who clears it.
         self.head.store(head, Relaxed);
         // SAFETY: The queue is alive, and the entry is initialised and stays in its place.
@@ -88,6 +146,10 @@ impl PollEntry {
 }
 
 /// A knote's entries on the wait queues of its file: the state of filters on files.
+///
+/// # Invariants
+///
+/// If the owner of the entry is [`Further`] entries, they are owned.
 #[repr(transparent)]
 pub(crate) struct PollHook(PollEntry);
 
@@ -98,7 +160,17 @@ unsafe impl Sync for PollHook {}
 
 impl Default for PollHook {
     fn default() -> Self {
+        // INVARIANT: There are none.
         Self(PollEntry::new())
+    }
+}
+
+impl Drop for PollHook {
+    fn drop(&mut self) {
+        if let Some(further) = self.0.owner().further() {
+            // SAFETY: By the type invariants they are owned; no entry is on a queue any more.
+            drop(unsafe { KBox::from_raw(further.as_ptr()) });
+        }
     }
 }
 
@@ -152,14 +224,14 @@ impl PollHook {
     ///
     /// Not called twice at once, nor while [`Self::attach`] runs.
     pub(crate) unsafe fn detach(&self) {
-        let mut entry = &self.0;
-        loop {
-            entry.unlink();
-            // SAFETY: `next` is not written after `attach`, which is over.
-            match unsafe { &*entry.next.get() } {
-                Some(next) => entry = next,
-                None => break,
-            }
+        self.0.unlink();
+        let further = self.0.owner().further();
+        // SAFETY: By the type invariants they live as long as the hook; they are not added to after
+        // `attach`, which is over.
+        let mut at = further.map(|it| unsafe { it.as_ref() });
+        while let Some(further) = at {
+            further.entry.unlink();
+            at = further.next.as_deref();
         }
     }
 }
@@ -186,17 +258,29 @@ unsafe extern "C" fn poll_queue(
         unsafe { ctx.hook.0.link(head, ctx.kn) };
         return;
     }
-    let Ok(entry) = KBox::new(PollEntry::new(), GFP_KERNEL_ACCOUNT) else {
+    let first = &ctx.hook.0;
+    let new = KBox::new(
+        Further {
+            entry: PollEntry::new(),
+            kn: ctx.kn,
+            next: None,
+        },
+        GFP_KERNEL_ACCOUNT,
+    );
+    let Ok(mut new) = new else {
         ctx.error = Err(ENOMEM);
         return;
     };
-    // SAFETY: Only `attach` writes `next`, and it is running, once: nobody else looks.
-    let first = unsafe { &mut *ctx.hook.0.next.get() };
-    // SAFETY: As above; the new entry is not shared yet.
-    unsafe { *entry.next.get() = first.take() };
-    let entry = first.insert(entry);
+    if let Some(further) = first.owner().further() {
+        // SAFETY: By the type invariants they are owned, and given to the new one.
+        new.next = Some(unsafe { KBox::from_raw(further.as_ptr()) });
+    }
+    let entry = &raw const new.entry;
+    // INVARIANT: The hook owns the new one, and that the others. Who reads the owner of before still
+    // finds it alive.
+    first.set_owner(Owner::of_further(new));
     // SAFETY: The entry is new, on the heap, and owned by the hook, which detaches it.
-    unsafe { entry.link(head, ctx.kn) };
+    unsafe { (*entry).link(head, ctx.kn) };
 }
 
 /// Called when a queue is woken, under its lock, with interrupts off, in any context.
@@ -211,14 +295,11 @@ unsafe extern "C" fn kq_poll_wake(
     _flags: c_int,
     key: *mut c_void,
 ) -> c_int {
-    // SAFETY: `wait` is the first field of a `PollEntry`, and its private data is a knote, which
-    // lives as long as the entry is on the queue; it is, and the queue's lock keeps it there.
-    let (entry, kn) = unsafe {
-        (
-            &*wait.cast::<PollEntry>(),
-            &*(*wait).private.cast::<Knote>(),
-        )
-    };
+    // SAFETY: `wait` is the first field of a `PollEntry`, which is on the queue; the queue's lock
+    // keeps it there.
+    let entry = unsafe { &*wait.cast::<PollEntry>() };
+    // SAFETY: As above; by the type invariants its knote lives as long.
+    let kn = unsafe { &*entry.owner().get() };
     let events = key as usize as u32;
 
     if events & bindings::KQ_POLLFREE != 0 {
