@@ -21,7 +21,10 @@ use crate::{
         uaccess,
     },
 };
-use core::ptr::{self, NonNull};
+use core::{
+    mem::MaybeUninit,
+    ptr::{self, NonNull},
+};
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
     c_str,
@@ -289,8 +292,9 @@ fn do_kevent(open: &OpenKqueue, arg: usize, layout: Layout) -> Answer {
         Ok(kq) => kq,
         Err(e) => return e.into(),
     };
-    match uaccess::read_words(arg) {
-        Ok(args) => kevent::kevent(kq, &args, layout),
+    let mut args = MaybeUninit::<KqueueKevent>::uninit();
+    match uaccess::read_five_words(arg, &mut args) {
+        Ok(args) => kevent::kevent(kq, args, layout),
         Err(e) => e.into(),
     }
 }

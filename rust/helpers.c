@@ -155,32 +155,10 @@ bool kq_seq_has_overflowed(struct seq_file *m)
 /* ---- The user's memory ---- */
 
 /*
- * What is copied here is a few words, and their number not known to the compiler: the
- * general functions take longer to find out how than to copy.
+ * What is copied here is a few words: the general functions take longer to find out
+ * how than to copy.
  * What fails copies for a test is asked as they ask it.
  */
-
-int kq_read_words(void *to, unsigned long from, size_t words)
-{
-	const u64 __user *src = (const u64 __user *)from;
-	u64 *dst = to;
-
-	might_fault();
-	if (should_fail_usercopy() ||
-	    !user_read_access_begin(src, words * sizeof(*src)))
-		return -EFAULT;
-	for (; words >= 2; words -= 2, dst += 2, src += 2) {
-		unsafe_get_user(dst[0], &src[0], fault);
-		unsafe_get_user(dst[1], &src[1], fault);
-	}
-	if (words)
-		unsafe_get_user(*dst, src, fault);
-	user_read_access_end();
-	return 0;
-fault:
-	user_read_access_end();
-	return -EFAULT;
-}
 
 int kq_read_pair(u64 to[2], unsigned long from)
 {
@@ -235,6 +213,26 @@ int kq_read_four(u64 to[4], unsigned long from)
 	unsafe_get_user(to[1], &src[1], fault);
 	unsafe_get_user(to[2], &src[2], fault);
 	unsafe_get_user(to[3], &src[3], fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+int kq_read_five(u64 to[5], unsigned long from)
+{
+	const u64 __user *src = (const u64 __user *)from;
+
+	might_fault();
+	if (should_fail_usercopy() ||
+	    !user_read_access_begin(src, 5 * sizeof(*src)))
+		return -EFAULT;
+	unsafe_get_user(to[0], &src[0], fault);
+	unsafe_get_user(to[1], &src[1], fault);
+	unsafe_get_user(to[2], &src[2], fault);
+	unsafe_get_user(to[3], &src[3], fault);
+	unsafe_get_user(to[4], &src[4], fault);
 	user_read_access_end();
 	return 0;
 fault:

@@ -59,9 +59,9 @@ void kq_cond_resched(void);
 bool kq_seq_has_overflowed(struct seq_file *m);
 
 /* The user's memory, in words. */
-int kq_read_words(void *to, unsigned long from, size_t words);
 int kq_read_pair(u64 to[2], unsigned long from);
 int kq_read_four(u64 to[4], unsigned long from);
+int kq_read_five(u64 to[5], unsigned long from);
 int kq_write_four(unsigned long to, const u64 from[4]);
 int kq_write_words(unsigned long to, const void *from, size_t words);
 

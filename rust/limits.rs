@@ -45,7 +45,7 @@ impl Counter {
         self.0.fetch_sub(1, Relaxed);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self) -> usize {
         self.0.read()
     }

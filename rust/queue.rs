@@ -215,9 +215,15 @@ impl Kqueue {
     /// Waits until what has happened in kqueues that this one watches is known here: see
     /// [`Pairs::settle`](crate::nest::Pairs::settle). Whether there was anything to wait for. May
     /// sleep.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&self) -> bool {
-        self.nests.get() != 0 && self.table.pairs().settle()
+        self.nests.get() != 0 && self.settle_nests()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_nests(&self) -> bool {
+        self.table.pairs().settle()
     }
 
     /// Waits until those who poll have been woken for what was queued before, or the task is to

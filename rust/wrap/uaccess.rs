@@ -24,17 +24,16 @@ pub(crate) fn write<T: AsBytes>(addr: usize, value: &T) -> Result {
         .write(value)
 }
 
-/// Reads one `T`, which consists of whole words, at `addr`. `EFAULT`. May sleep.
-pub(crate) fn read_words<T: FromBytes>(addr: usize) -> Result<T> {
-    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() == 8) };
-    let mut value = MaybeUninit::<T>::uninit();
-    let words = size_of::<T>() / size_of::<u64>();
-    // SAFETY: There is room for so many words. The address is checked as any of a user's.
-    if unsafe { bindings::kq_read_words(value.as_mut_ptr().cast(), addr, words) } != 0 {
+/// Reads a `T`, which consists of five words, at `addr` to where it is to be. `EFAULT`. May sleep.
+#[inline]
+pub(crate) fn read_five_words<T: FromBytes>(addr: usize, to: &mut MaybeUninit<T>) -> Result<&T> {
+    const { assert!(size_of::<T>() == 5 * size_of::<u64>() && align_of::<T>() == 8) };
+    // SAFETY: There is room for five words. The address is checked as any of a user's.
+    if unsafe { bindings::kq_read_five(to.as_mut_ptr().cast(), addr) } != 0 {
         return Err(EFAULT);
     }
     // SAFETY: All of it was written, and any bytes make a `T`.
-    Ok(unsafe { value.assume_init() })
+    Ok(unsafe { to.assume_init_ref() })
 }
 
 /// Reads two words at `addr`. `EFAULT`. May sleep.
