@@ -7,6 +7,7 @@
  */
 #include "kqtest.h"
 
+#include <poll.h>
 #include <sys/klog.h>
 
 #define KNTEST	"/sys/kernel/debug/kntest/"
@@ -399,6 +400,21 @@ TEST_F(kapi, a_filter_in_rust_is_told_of_changes_and_shapes_events)
 	EXPECT_EQ(0, change(self->kq, 1, self->tally, EV_DELETE));
 }
 
+/* EV_ONESHOT that the filter asks for, when it is asked for its event under the lock. */
+TEST_F(kapi, a_filter_in_rust_can_say_that_an_event_is_the_last)
+{
+	for (int room = 1; room <= 2; room++) {
+		ASSERT_EQ(0, change_all(self->kq, 1, self->tally, EV_ADD, 2, 5, NULL));
+		EXPECT_EQ(0, change_all(self->kq, 1, self->tally, 0, 0, 5, NULL));
+		if (room == 2)
+			ASSERT_EQ(0, change_all(self->kq, 2, self->tally, EV_ADD, 2, 0, NULL));
+		ASSERT_EQ(room, poll_events(self->kq, self->ev, room));
+		EXPECT_EVENT(self->ev[0], 1, 1, 5, EV_ONESHOT);
+		EXPECT_EQ(0, pending(self->kq));
+		EXPECT_EQ(0, knotes(self->kq));
+	}
+}
+
 /* The registration of a module that fails to begin goes, and no one could use it. */
 TEST_F(kapi, a_module_that_fails_to_begin_leaves_nothing)
 {
@@ -614,6 +630,27 @@ TEST_F(knlist, clear_begins_anew)
 		ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
 		EXPECT_EQ(1, self->ev[0].data);
 		ASSERT_EQ(0, change(self->kq, variant->list, self->kntest, EV_DELETE));
+	}
+}
+
+/* What was delivered with the one or the other is not pending still. */
+TEST_F(knlist, clear_leaves_nothing_to_poll_for)
+{
+	for (int own = 0; own < 2; own++) {
+		for (int room = 1; room <= 2; room++) {
+			struct pollfd polled = { .fd = self->kq, .events = POLLIN };
+
+			ASSERT_EQ(0, ADD(own ? 0 : EV_CLEAR, own));
+			EXPECT_EQ(0, LIST("tell", 3));
+			EXPECT_EQ(1, poll(&polled, 1, 0));
+			/* Alone, or with another one that is ready. */
+			if (room == 2)
+				ASSERT_EQ(0, change_all(self->kq, 1, EVFILT_USER, EV_ADD | EV_ONESHOT,
+							NOTE_TRIGGER, 0, NULL));
+			EXPECT_EQ(room, poll_events(self->kq, self->ev, room));
+			EXPECT_EQ(0, poll(&polled, 1, 0));
+			ASSERT_EQ(0, change(self->kq, variant->list, self->kntest, EV_DELETE));
+		}
 	}
 }
 

@@ -485,6 +485,45 @@ TEST_F(race, add_against_add_makes_one)
 	second_log(s, i, _metadata->name);
 }
 
+static int write_and_close(struct second *s)
+{
+	int ret = write_byte(s);
+
+	close(s->fd);
+	return ret;
+}
+
+/* Who is told of the end is told of all that came before it. */
+TEST_F(race, the_end_of_a_pipe_against_scan)
+{
+	struct second *s = &self->second;
+	int fds[2], i, n;
+	char c;
+
+	s->what = write_and_close;
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; another(i, 1); i++) {
+		ASSERT_EQ(0, pipe(fds));
+		s->fd = fds[1];
+		ASSERT_EQ(0, change(self->kq, fds[0], EVFILT_READ, EV_ADD));
+		/* It was ready, and is looked at once more. */
+		ASSERT_EQ(0, write_byte(s));
+		ASSERT_EQ(1, poll_events(self->kq, self->ev, 1));
+		ASSERT_EQ(1, read(fds[0], &c, 1));
+		second_go(s, i);
+		do {
+			n = poll_events(self->kq, self->ev, 1);
+			ASSERT_LE(0, n);
+			if (n && self->ev[0].flags & EV_EOF)
+				ASSERT_EQ(1, self->ev[0].data) TH_LOG("round %d", i);
+		} while (!n || !(self->ev[0].flags & EV_EOF));
+		ASSERT_EQ(0, second_done(s));
+		close(fds[0]);
+	}
+	second_end(s);
+	second_log(s, i, _metadata->name);
+}
+
 static int trigger_user(struct second *s)
 {
 	return trigger(s->kq, 1);

@@ -5,15 +5,16 @@
 //! A knote is a tally that the program keeps: `EV_ADD` begins one, with a goal in `data`; a change
 //! without it puts `data` on the tally, or, with [`NOTE_TAKE`] in `fflags`, takes it away. An event
 //! is there while the goal is reached: its `data` is the tally, and its `fflags` how often it has been
-//! changed since the last event. With `EV_CLEAR` the tally begins anew when it is delivered. A change
-//! that takes away more than there is fails with `EDOM`.
+//! changed since the last event. With `EV_CLEAR` the tally begins anew when it is delivered. With
+//! [`NOTE_ONCE`] its first event is its last. A change that takes away more than there is fails with
+//! `EDOM`.
 
 use kernel::{
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
 };
 use kqueue::{
-    event::{Kevent, EV_ADD, EV_CLEAR},
+    event::{Kevent, EV_ADD, EV_CLEAR, EV_ONESHOT},
     Filter, Knote, KnoteState, Registration,
 };
 
@@ -27,6 +28,9 @@ module! {
 
 /// Take `data` away.
 const NOTE_TAKE: u32 = 1;
+
+/// With `EV_ADD`: one event, and no more.
+const NOTE_ONCE: u32 = 2;
 
 /// The filter.
 struct Tally;
@@ -105,6 +109,9 @@ impl Filter for Tally {
         kev.data = hook.tally.load(Relaxed);
         kev.fflags = hook.changes.load(Relaxed);
         hook.changes.store(0, Relaxed);
+        if st.sfflags & NOTE_ONCE != 0 {
+            kev.flags |= EV_ONESHOT;
+        }
         if kev.flags & EV_CLEAR != 0 {
             hook.tally.store(0, Relaxed);
         }
