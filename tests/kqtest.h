@@ -32,7 +32,7 @@
 
 /* Under emulation, on a busy machine, what takes milliseconds takes seconds. */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	120
+#define TEST_TIMEOUT_DEFAULT	300
 #define PATIENCE		30	/* seconds a condition may take */
 
 #define USER_EVENTS_MAX	"/sys/module/kqueue/parameters/user_events_max"

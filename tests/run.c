@@ -33,7 +33,7 @@
  * A program bounds each of its tests itself. This is for one that cannot, for
  * it hangs in the kernel.
  */
-#define PROGRAM_TIMEOUT	600	/* seconds without output */
+#define PROGRAM_TIMEOUT	1000	/* seconds without output */
 
 struct counts {
 	int passed, failed, skipped;
