@@ -485,6 +485,45 @@ TEST_F(race, add_against_add_makes_one)
 	second_log(s, i, _metadata->name);
 }
 
+static int add_exit(struct second *s)
+{
+	return change_all(s->kq, s->fd, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0, NULL);
+}
+
+/* Whichever comes first: it is told, perhaps twice, and nothing is left. */
+TEST_F(race, add_of_a_process_against_its_last_event)
+{
+	struct second *s = &self->second;
+	siginfo_t info;
+	int i, n, ret;
+
+	s->what = add_exit;
+	s->fd = fork();
+	if (!s->fd)
+		_exit(0);
+	ASSERT_LT(0, s->fd);
+	ASSERT_EQ(0, waitid(P_PID, s->fd, &info, WEXITED | WNOWAIT));
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; another(i, 1); i++) {
+		ASSERT_EQ(0, add_exit(s));
+		second_go(s, i);
+		n = poll_events(self->kq, self->ev, 1);
+		ret = second_done(s);
+		ASSERT_TRUE(!ret || ret == -ESRCH);
+		ASSERT_EQ(1, n);
+		ASSERT_EQ(NOTE_EXIT, self->ev[0].fflags);
+		n = poll_events(self->kq, self->ev, 1);
+		ASSERT_LE(0, n);
+		if (n)
+			ASSERT_EQ(NOTE_EXIT, self->ev[0].fflags);
+		ASSERT_EQ(-ENOENT, change(self->kq, s->fd, EVFILT_PROC, EV_DELETE))
+			TH_LOG("round %d", i);
+	}
+	second_end(s);
+	reap(s->fd);
+	second_log(s, i, _metadata->name);
+}
+
 static int write_and_close(struct second *s)
 {
 	int ret = write_byte(s);

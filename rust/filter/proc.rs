@@ -313,6 +313,12 @@ impl<N: Named> Filter for Proc<N> {
         if kev.flags & EV_ADD != 0 {
             st.sfflags = kev.fflags;
             st.sdata = kev.data;
+            if hook.state.ended.load(Relaxed) {
+                // Its last event was taken since `prepare` has looked, and the knote stays, having
+                // been changed. Then it is as one on a process that has ended already.
+                hook.state.ended.store(false, Relaxed);
+                hook.state.exit_told.store(false, Relaxed);
+            }
             hook.note_exit(st);
         }
     }
