@@ -16,6 +16,7 @@ use crate::{
     wrap::{
         files::FilesId,
         once::Once,
+        task::relax,
         task_work::{self, TaskWork},
     },
 };
@@ -372,8 +373,7 @@ impl FileTable {
             if done {
                 return;
             }
-            // SAFETY: No requirement but that one may sleep.
-            unsafe { bindings::kq_cond_resched() };
+            relax();
         }
     }
 }

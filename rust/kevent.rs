@@ -3,11 +3,11 @@
 //! kevent(2): changes, then events.
 
 use crate::{
-    bindings,
     queue::Kqueue,
     scan::EventList,
     uapi::*,
     wrap::{
+        task::{killed, relax},
         uaccess,
         waitqueue::{interrupted, Woken},
     },
@@ -117,10 +117,8 @@ fn change(kq: &Arc<Kqueue>, addr: usize, count: usize, mut list: EventList) -> A
         at = at.wrapping_add(list.layout.size());
         if left % BREATH == 0 {
             // A list may be as long as memory: its caller can be killed, and others can run.
-            // SAFETY: No requirement but that one may sleep.
-            unsafe { bindings::kq_cond_resched() };
-            // SAFETY: No requirement.
-            if unsafe { bindings::kq_fatal_signal_pending() } {
+            relax();
+            if killed() {
                 return EINTR.into();
             }
         }
