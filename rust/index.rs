@@ -368,7 +368,8 @@ impl Index<ByKey, BY_KEY> {
     /// time; false if there is more to do.
     pub(crate) fn catch_up(&mut self) -> bool {
         for _ in 0..64 {
-            if self.count <= self.buckets || self.list(self.buckets).is_none() {
+            // Who has closed it goes through the chains that there were then.
+            if self.closed || self.count <= self.buckets || self.list(self.buckets).is_none() {
                 return true;
             }
             self.grow();

@@ -524,6 +524,96 @@ TEST_F(race, add_of_a_process_against_its_last_event)
 	second_log(s, i, _metadata->name);
 }
 
+#define MANY_KQUEUES	100
+#define MANY_CHILDREN	400
+
+static pid_t fork_many(int from, int to)
+{
+	pid_t pid = fork();
+	char c;
+	int i;
+
+	if (pid)
+		return pid;
+	setpgid(0, 0);
+	if (read(from, &c, 1) != 1)
+		_exit(1);
+	for (i = 0; i < MANY_CHILDREN; i++) {
+		pid = fork();
+		if (!pid)
+			for (;;)
+				pause();
+		if (pid < 0)
+			_exit(1);
+	}
+	if (write(to, "x", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+static atomic_int begun;
+
+static int begin_and_poll(struct second *s)
+{
+	begun++;
+	return pending(s->kq);
+}
+
+/*
+ * A kqueue that has been given many children to track has its table grow at the next call,
+ * while it is closed. What it has of knotes is given back, which their limit tells: nobody
+ * else has this user's.
+ */
+TEST_F(race, close_against_a_table_that_catches_up)
+{
+	const int flags = EV_ADD | EV_DISABLE;
+	long max = read_number(WATCHES_MAX);
+	struct second *s = &self->second;
+	int kqs[MANY_KQUEUES], go[2], come[2], i, ret;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, setresuid(4343, -1, -1));
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, pipe(come));
+	pid = fork_many(go[0], come[1]);
+	ASSERT_LT(0, pid);
+	for (i = 0; i < MANY_KQUEUES; i++) {
+		kqs[i] = kqueue();
+		ASSERT_LE(0, kqs[i]);
+		ASSERT_EQ(0, change_all(kqs[i], pid, EVFILT_PROC, flags, NOTE_TRACK | NOTE_EXIT,
+					0, NULL));
+	}
+	ASSERT_EQ(1, write(go[1], "x", 1));
+	ASSERT_EQ(1, read(come[0], &c, 1));
+	s->what = begin_and_poll;
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; i < MANY_KQUEUES; i++) {
+		s->kq = kqs[i];
+		second_go(s, i);
+		/* The close takes long, and is to begin soon after the other. */
+		while (begun == i)
+			;
+		dally(i % 50 * 500);
+		ASSERT_EQ(0, close(kqs[i]));
+		ret = second_done(s);
+		ASSERT_TRUE(ret >= 0 || ret == -EBADF) TH_LOG("%d", ret);
+	}
+	second_end(s);
+	ASSERT_EQ(0, kill(-pid, SIGKILL));
+	ASSERT_EQ(-SIGKILL, reap(pid));
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, write_number(WATCHES_MAX, 8));
+	for (i = 0; i < 8; i++) {
+		EXPECT_EQ(0, change(self->kq, i, EVFILT_USER, EV_ADD));
+	}
+	EXPECT_EQ(-ENOMEM, change(self->kq, i, EVFILT_USER, EV_ADD));
+	ASSERT_EQ(0, write_number(WATCHES_MAX, max));
+	second_log(s, MANY_KQUEUES, _metadata->name);
+}
+
 static int write_and_close(struct second *s)
 {
 	int ret = write_byte(s);
