@@ -262,16 +262,8 @@ impl FileTable {
         if kn.file().is_none() {
             return Ok(());
         }
-        Index::reserve(&self.knotes)?;
         let item = ListArc::try_from_arc(kn.clone_arc()).map_err(|_| EEXIST)?;
-        let rejected = self.knotes.lock().insert(item);
-        rejected.map_err(|_| EBADF)
-    }
-
-    /// Whether a close has taken a knote out, which is on a descriptor. Any context but interrupts.
-    pub(crate) fn has_taken(&self, kn: &Knote) -> bool {
-        let _knotes = self.knotes.lock();
-        kn.is_taken()
+        Index::insert_reserving(&self.knotes, item)
     }
 
     /// Takes a knote out, if it is in: who closes its descriptor may have. Any context but

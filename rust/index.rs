@@ -219,18 +219,31 @@ where
         }
     }
 
+    /// The segment that the table lacks to grow by one more knote, if it is to grow.
+    #[inline]
+    fn missing(&self) -> Option<usize> {
+        if self.count < self.buckets {
+            return None;
+        }
+        let (segment, _) = Self::place(self.buckets)?;
+        matches!(self.segments.get(segment), Some(None)).then_some(segment)
+    }
+
     /// Makes sure that the table can grow by one more knote. `ENOMEM`; `EBADF` if it is closed. May
     /// sleep.
     pub(crate) fn reserve(index: &SpinLock<Self>) -> Result {
-        let missing = {
-            let index = index.lock();
-            // Else it need not grow.
-            let place = Self::place(index.buckets).filter(|_| index.count >= index.buckets);
-            place.filter(|(segment, _)| matches!(index.segments.get(*segment), Some(None)))
-        };
-        let Some((segment, _)) = missing else {
-            return Ok(());
-        };
+        // A statement of its own, so that the lock is not held for what follows.
+        let missing = index.lock().missing();
+        match missing {
+            Some(segment) => Self::supply(index, segment),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the table a segment. Errors and context as [`Self::reserve`].
+    #[cold]
+    #[inline(never)]
+    fn supply(index: &SpinLock<Self>, segment: usize) -> Result {
         let size = FIRST << segment;
         let mut chains = KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..size {
@@ -245,6 +258,26 @@ where
         }
         // Else another was faster. Ours is freed after the lock, which was declared later.
         Ok(())
+    }
+
+    /// Inserts a knote, after the table has got what memory it lacks. Errors and context as
+    /// [`Self::reserve`].
+    pub(crate) fn insert_reserving(index: &SpinLock<Self>, kn: ListArc<Knote, ID>) -> Result {
+        loop {
+            let segment = {
+                let mut index = index.lock();
+                match index.missing() {
+                    Some(segment) => segment,
+                    None => {
+                        let refused = index.insert(kn);
+                        // What comes back is dropped after the lock.
+                        drop(index);
+                        return refused.map_err(|_| EBADF);
+                    }
+                }
+            };
+            Self::supply(index, segment)?;
+        }
     }
 
     /// Splits the next chain in two, if there is memory for that, and it is not one that many
@@ -318,11 +351,6 @@ where
         self.closed = true;
     }
 
-    /// Whether the table is closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     /// A knote of chain `bucket`, taken out.
     pub(crate) fn take_one(&mut self, bucket: usize) -> Option<ListArc<Knote, ID>> {
         let item = self.list_mut(bucket)?.pop_front()?;
@@ -349,6 +377,18 @@ where
 
 /// A knote that was not inserted, and the one that has its key; none where the table is closed.
 pub(crate) type Refused = (ListArc<Knote, BY_KEY>, Option<Arc<Knote>>);
+
+/// What [`Index::look_up`] found.
+pub(crate) struct Sought {
+    /// The knote of the key.
+    pub(crate) found: Option<Arc<Knote>>,
+    /// Another one after each insertion.
+    pub(crate) time: u32,
+    /// The table is closed.
+    pub(crate) closed: bool,
+    /// To insert one more the table needs memory: see [`Index::reserve`].
+    pub(crate) short: bool,
+}
 
 impl Index<ByKey, BY_KEY> {
     /// Has a knote leave its key to another, if it is in the table. From a table that is closed it
@@ -378,7 +418,7 @@ impl Index<ByKey, BY_KEY> {
     }
 
     /// Inserts a knote, unless there is one with its key. Not looked for is it where there was none
-    /// at [`Self::time`] `absent`, and nothing was inserted since.
+    /// at [`Sought::time`] `absent`, and nothing was inserted since.
     pub(crate) fn insert_new(
         &mut self,
         kn: ListArc<Knote, BY_KEY>,
@@ -392,13 +432,20 @@ impl Index<ByKey, BY_KEY> {
         self.insert(kn).map_err(|kn| (kn, None))
     }
 
-    /// Another one after each insertion.
-    pub(crate) fn time(&self) -> u32 {
-        self.inserted
+    /// What there is to say of a key.
+    #[inline]
+    pub(crate) fn look_up(&self, key: &Key<'_>) -> Sought {
+        let found = self.find(key);
+        Sought {
+            found,
+            short: self.missing().is_some(),
+            time: self.inserted,
+            closed: self.closed,
+        }
     }
 
     /// The knote of a key.
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Arc<Knote>> {
+    fn find(&self, key: &Key<'_>) -> Option<Arc<Knote>> {
         let chain = self.list(self.slot(hash_key(key)))?;
         let found = chain.iter().find(|kn| kn.answers_to(key))?;
         Some(found.into())

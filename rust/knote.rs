@@ -248,7 +248,8 @@ impl Knote {
     }
 
     /// Whether who closes the descriptor has taken the knote out of the process's table. Under its
-    /// lock.
+    /// lock. Or, after a section of the kqueue's index lock, whether who has taken it came to the
+    /// index before that section: who comes later finds there what the section left.
     pub(crate) fn is_taken(&self) -> bool {
         self.taken.load(Relaxed)
     }

@@ -53,11 +53,9 @@ impl Kqueue {
                 udata: (kev.flags & EV_UDATA_SPECIFIC != 0).then_some(kev.udata),
             };
             // A statement of its own, so that the lock is not held for what follows.
-            let (mut found, time) = {
-                let index = self.index().lock();
-                (index.find(&key), index.time())
-            };
-            let absent = found.is_none().then_some(time);
+            let sought = self.index().lock().look_up(&key);
+            let mut found = sought.found;
+            let absent = found.is_none().then_some(sought.time);
             if kev.flags & EV_ADD != 0 {
                 // Its ident may be another object's by now, which is meant.
                 found = found.filter(|kn| !kn.f_is_stale());
@@ -77,10 +75,13 @@ impl Kqueue {
                     return Ok(());
                 }
                 // Closed meanwhile, it has none any more.
-                None if self.index().lock().is_closed() => return Err(EBADF),
+                None if sought.closed => return Err(EBADF),
                 None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
                 None => {
                     let ops = filter.ops(file.as_deref())?;
+                    if sought.short {
+                        Index::reserve(self.index())?;
+                    }
                     if !self.add(ops, file.clone(), &kev, absent)? {
                         continue;
                     }
@@ -109,6 +110,7 @@ impl Kqueue {
 
     /// Makes a knote, hooks it to its object, and lets it be found. False where one like it has
     /// come to be there meanwhile; `absent` is as [`Index::insert_new`] has it. Under the change lock.
+    // The index has been given what memory it needs, but for what was spawned meanwhile.
     #[inline(never)]
     fn add(
         self: &Arc<Self>,
@@ -117,7 +119,6 @@ impl Kqueue {
         kev: &Kevent,
         absent: Option<u32>,
     ) -> Result<bool> {
-        Index::reserve(self.index())?;
         // In flux: whatever activates it from now on leaves it to us to queue it.
         let item = Knote::new(self, ops, file, kev, GFP_KERNEL_ACCOUNT)?;
         let active = item.f_attach()?;
@@ -135,21 +136,21 @@ impl Kqueue {
         }
         // A close of the descriptor before the insertion has not seen the knote; one after has.
         let gone = item.file().is_some_and(|file| {
-            // The slot may hold the same file again by now.
-            self.table().has_taken(&item)
+            // The slot may hold the same file again by now. Who has taken the knote out of the
+            // process's table, and come to our index before the insertion, has said so before.
+            item.is_taken()
                 // SAFETY: The table is the current task's: who is not the owner does not come here.
                 || !unsafe { self.table().id().holds(item.ident() as u32, file) }
         });
         if gone {
             self.end(&item, Context::MaySleep);
         }
-        let kn = item.clone_arc();
-        if let Err(e) = self.begin(item, kev, active) {
+        if let Err(item) = self.begin(item, kev, active) {
             // Whoever has ended it may have done so before it was inserted.
-            self.end(&kn, Context::MaySleep);
-            // If it is none of these, its filter has: it was there.
+            self.end(&item, Context::MaySleep);
+            // If it is none of these, its filter has, or a close that came after: it was there.
             if gone || self.queue().lock().is_closed() {
-                return Err(e);
+                return Err(EBADF);
             }
         }
         Ok(true)
@@ -217,8 +218,14 @@ impl Kqueue {
         }
     }
 
-    /// Lets go of a knote that was in flux while it was made. `EBADF` where it was ended meanwhile.
-    fn begin(&self, item: ListArc<Knote>, kev: &Kevent, active: bool) -> Result {
+    /// Lets go of a knote that was in flux while it was made. It comes back where it was ended
+    /// meanwhile.
+    fn begin(
+        &self,
+        item: ListArc<Knote>,
+        kev: &Kevent,
+        active: bool,
+    ) -> Result<(), ListArc<Knote>> {
         let mut queue = self.queue().lock();
         let st = queue.state(&item);
         if active {
@@ -227,14 +234,8 @@ impl Kqueue {
         if kev.flags & (EV_DISABLE | EV_ENABLE) == EV_DISABLE {
             st.status |= status::DISABLED;
         }
-        match queue.put(item) {
-            Ok(true) => self.wake(queue),
-            Ok(false) => {}
-            Err(dropped) => {
-                drop(queue);
-                drop(dropped);
-                return Err(EBADF);
-            }
+        if queue.put(item)? {
+            self.wake(queue);
         }
         Ok(())
     }
