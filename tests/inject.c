@@ -631,6 +631,21 @@ static int call_poll(struct scene *s)
 	return poll(&p, 1, 0) < 0 ? -errno : 0;
 }
 
+static int make_timer(struct scene *s)
+{
+	return change_all(s->kq, 1, EVFILT_TIMER, EV_ADD, NOTE_MSECONDS, 1, NULL);
+}
+
+/* If it is not set, it goes on as before. */
+static int call_other_clock(struct scene *s)
+{
+	int ret = change_all(s->kq, 1, EVFILT_TIMER, EV_ADD, NOTE_ABSTIME | NOTE_SECONDS,
+			     1L << 31, NULL);
+	struct kevent ev;
+
+	return ret && wait_events(s->kq, &ev, 1) != 1 ? -ENOMSG : ret;
+}
+
 struct call {
 	const char *name;
 	int (*make)(struct scene *s);
@@ -666,6 +681,7 @@ static const struct call calls[] = {
 	  .later = true },
 	{ "unlink", make_vnode_file, call_unlink, check_one, .once = true },
 	{ "write", make_vnode_file, call_write, check_one, .once = true },
+	{ "other_clock", make_timer, call_other_clock, .least = { 1, 2 } },
 	{ "fdinfo", make_events, call_fdinfo, .once = false },
 	{ "epoll_add", make_epoll, call_epoll_add, .once = true },
 	{ "poll", none, call_poll, .once = false },

@@ -227,6 +227,42 @@ TEST_F(timer, added_anew_drops_what_was_pending)
 	EXPECT_EQ(0, poll(&pfd, 1, 0));
 }
 
+TEST_F(timer, added_anew_may_go_by_the_other_clock)
+{
+	int64_t then;
+	int i;
+
+	ASSERT_EQ(0, timer(self->kq, EV_ADD, NOTE_SECONDS, HOUR));
+	for (i = 0; i < 3; i++) {
+		then = realtime() + 1;
+		ASSERT_EQ(0, timer(self->kq, EV_ADD, NOTE_SECONDS | NOTE_ABSTIME, then));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		EXPECT_LE(then, realtime());
+		EXPECT_EQ(1, self->ev[0].data);
+		ASSERT_EQ(0, timer(self->kq, EV_ADD, NOTE_MSECONDS, 1));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		EXPECT_EQ(1, wait_events(self->kq, self->ev, 8));
+	}
+}
+
+/* Neither the clock that it went by before, nor what was pending. */
+TEST_F(timer, of_one_clock_is_no_more_when_set_by_the_other)
+{
+	const int64_t later = realtime() + HOUR;
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		ASSERT_EQ(0, timer(self->kq, EV_ADD, NOTE_USECONDS, 1 + i * 10));
+		ASSERT_EQ(0, timer(self->kq, EV_ADD, NOTE_SECONDS | NOTE_ABSTIME, later));
+		/* Set after it, and for later than it was. */
+		ASSERT_EQ(0, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD | EV_ONESHOT,
+					NOTE_USECONDS, 1 + i * 10, NULL));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		EXPECT_EQ(2, self->ev[0].ident);
+	}
+	EXPECT_EQ(0, pending(self->kq));
+}
+
 TEST_F(timer, changed_without_add_goes_on)
 {
 	ASSERT_EQ(0, timer(self->kq, EV_ADD, 0, 5));

@@ -72,15 +72,16 @@ impl Schedule {
     }
 }
 
-/// A timer of one clock or the other, and what it counts.
+/// A timer, and what it counts.
 ///
 /// All fields but the timers are used under the queue lock only.
 #[pin_data]
 struct Alarm {
+    /// Of the clock that was first asked for.
     #[pin]
-    monotonic: Timer<Alarm>,
-    #[pin]
-    realtime: Timer<Alarm>,
+    timer: Timer<Alarm>,
+    /// Of the other one, if that was asked for, too: see `prepare`.
+    other: SetOnce<Pin<KBox<Timer<Alarm>>>>,
     kn: *const Knote,
     /// The clock that goes now.
     on_realtime: Atomic<bool>,
@@ -108,14 +109,14 @@ unsafe impl Sync for Alarm {}
 pub(super) struct Hook(SetOnce<Pin<KBox<Alarm>>>);
 
 impl Alarm {
-    fn new(kn: &Knote) -> Result<Pin<KBox<Self>>> {
+    fn new(kn: &Knote, clock: Clock) -> Result<Pin<KBox<Self>>> {
         let kn = ptr::from_ref(kn);
         KBox::pin_init(
             pin_init!(&this in Self {
-                // SAFETY: `detach` cancels both before the knote, and so the alarm, goes.
-                monotonic <- unsafe { Timer::new(this.as_ptr(), Clock::Monotonic) },
-                // SAFETY: As above.
-                realtime <- unsafe { Timer::new(this.as_ptr(), Clock::Realtime) },
+                // SAFETY: `detach` cancels it before the knote, and so the alarm, goes, and has it
+                // not started again.
+                timer <- unsafe { Timer::new(this.as_ptr(), clock) },
+                other: SetOnce::new(),
                 kn,
                 on_realtime: Atomic::new(false),
                 next: Atomic::new(0),
@@ -135,10 +136,24 @@ impl Alarm {
         unsafe { &*self.kn }
     }
 
+    /// Makes sure that there is a timer of `clock`. `ENOMEM`. Under the change lock; may sleep.
+    fn provide(&self, clock: Clock) -> Result {
+        if self.timer(clock).is_none() {
+            // SAFETY: As in `new`. If it was started, that was under the queue lock before `detach`
+            // set `dead` under that, and so `detach` sees it; after that, it is not started.
+            let timer = unsafe { Timer::new(ptr::from_ref(self), clock) };
+            self.other
+                .populate(KBox::pin_init(timer, GFP_KERNEL_ACCOUNT)?);
+        }
+        Ok(())
+    }
+
     /// Stops the timers. Not under the queue lock, which their callback takes.
     fn cancel(&self) {
-        self.monotonic.cancel();
-        self.realtime.cancel();
+        self.timer.cancel();
+        if let Some(other) = self.other.as_ref() {
+            other.cancel();
+        }
     }
 
     /// Starts anew, if it may; what was pending is dropped. Under the queue lock. Whether it has
@@ -165,15 +180,18 @@ impl Alarm {
         if self.dead.load(Relaxed) {
             return;
         }
-        self.armed.store(true, Relaxed);
-        self.timer(self.clock()).start(next);
+        if let Some(timer) = self.timer(self.clock()) {
+            self.armed.store(true, Relaxed);
+            timer.start(next);
+        }
     }
 
-    fn timer(&self, clock: Clock) -> &Timer<Self> {
-        match clock {
-            Clock::Monotonic => &self.monotonic,
-            Clock::Realtime => &self.realtime,
+    /// The timer of `clock`, which is there if that was asked for.
+    fn timer(&self, clock: Clock) -> Option<&Timer<Self>> {
+        if self.timer.clock() == clock {
+            return Some(&self.timer);
         }
+        self.other.as_ref().map(|other| &**other)
     }
 
     fn clock(&self) -> Clock {
@@ -211,7 +229,7 @@ impl Expires for Alarm {
             // may have been set back since.
             let expired = self.armed.load(Relaxed)
                 && self.clock() == clock
-                && !self.timer(clock).is_started();
+                && self.timer(clock).is_some_and(|timer| !timer.is_started());
             if expired {
                 self.armed.store(false, Relaxed);
                 self.pending.store(true, Relaxed);
@@ -233,7 +251,7 @@ impl Filter for TimerFilter {
     fn attach(kn: &Knote, hook: &Hook) -> Result<bool> {
         let (request, flags) = kn.with_state(|st| (st.request(), st.flags));
         let schedule = Schedule::of(request.sfflags, request.sdata, flags)?;
-        let alarm = Alarm::new(kn)?;
+        let alarm = Alarm::new(kn, schedule.clock)?;
         // SAFETY: No requirement: reads a module parameter.
         let max = unsafe { bindings::kq_param_timers_max() };
         kn.table().timers().charge(max as usize)?;
@@ -254,8 +272,10 @@ impl Filter for TimerFilter {
     // it again before the change, its call is not heeded: see `expired`.
     fn prepare(_kn: &Knote, hook: &Hook, kev: &Kevent) -> Result {
         if kev.flags & EV_ADD != 0 {
-            Schedule::of(kev.fflags, kev.data, kev.flags)?;
-            hook.0.as_ref().ok_or(EINVAL)?.cancel();
+            let schedule = Schedule::of(kev.fflags, kev.data, kev.flags)?;
+            let alarm = hook.0.as_ref().ok_or(EINVAL)?;
+            alarm.provide(schedule.clock)?;
+            alarm.cancel();
         }
         Ok(())
     }

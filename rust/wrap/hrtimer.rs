@@ -92,6 +92,11 @@ impl<T: Expires> Timer<T> {
         })
     }
 
+    /// Which clock it goes by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Starts the timer, anew if it is started. `at` is a time of its clock, in nanoseconds. Any
     /// context.
     pub(crate) fn start(&self, at: i64) {
