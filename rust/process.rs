@@ -6,6 +6,10 @@
 //! every signal, fork and exec of the system while these are probed, in a table of chains that have
 //! a lock each. That lock guards the knotes' lists, too: it is taken under a task's siglock and under
 //! the lock of a pid's wait queue, and the queue lock under it.
+//!
+//! Who was reaped does nothing any more, and is not looked for: it leaves its chain then, though
+//! knotes may be on it for long, until somebody takes their last event. So there are no more in the
+//! chains than there are processes.
 
 use crate::{
     knlist::{Knlist, KnlistEntry},
@@ -30,7 +34,8 @@ use kernel::{
 };
 
 /// Chains of the table.
-const BUCKETS: usize = 256;
+const BUCKETS: usize = 1 << BITS;
+const BITS: u32 = 9;
 
 /// Knotes on one list: all of them are told with interrupts off, under a lock of the scheduler's or
 /// the signals' often. More than a few are only possible with `EV_UDATA_SPECIFIC` or many kqueues.
@@ -94,6 +99,8 @@ pub(crate) enum Of {
 struct Lists {
     itself: Knlist,
     signals: Knlist,
+    /// The process is in its chain.
+    linked: bool,
 }
 
 impl Lists {
@@ -103,15 +110,22 @@ impl Lists {
             Of::Signals => &mut self.signals,
         }
     }
+
+    fn is_empty(&self) -> bool {
+        self.itself.is_empty() && self.signals.is_empty()
+    }
 }
 
 /// A process that is watched.
 ///
 /// # Invariants
 ///
-/// - It is in the chain of its pid's bucket if and only if a knote is on one of its lists.
-/// - `wait` is on the pid's queue from before it is put into the chain until after it is taken out of
-///   there.
+/// - It is in the chain of its pid's bucket if and only if `linked`. It is put there together with its
+///   first knote, and leaves when it is known to have been reaped, or with its last knote: not later.
+///   So a knote is put on one that is in its chain only, and where there are none once, there are
+///   none any more.
+/// - `wait` is on the pid's queue from before it is put into the chain until after its last knote has
+///   gone.
 #[pin_data]
 pub(crate) struct Process {
     pid: ARef<Pid>,
@@ -137,8 +151,8 @@ impl_list_item! {
 
 fn bucket(pid: &Pid) -> Option<&'static Bucket> {
     // A struct pid is some 200 bytes large: the lowest bits say nothing.
-    let hash = (pid.addr() as u64 >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-    TABLE.get()?.buckets.get(hash as usize % BUCKETS)
+    let hash = (pid.addr() as u64 >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS);
+    TABLE.get()?.buckets.get(hash as usize)
 }
 
 /// The process of `pid` in its chain.
@@ -208,6 +222,7 @@ impl Process {
                     Lists {
                         itself: Knlist::new(),
                         signals: Knlist::new(),
+                        linked: false,
                     },
                 ),
                 forks <- new_spinlock!(0, "kqueue_forks"),
@@ -265,6 +280,7 @@ impl Process {
                 Some(process) => add(&mut chain, &process).map(|()| Some(process)),
                 None => add(&mut chain, &new).map(|()| {
                     // INVARIANT: In the chain, with a knote, and on the queue.
+                    new.lists.access_mut(&mut chain).linked = true;
                     chain.push_back(item);
                     bucket.count.store(bucket.count.load(Relaxed) + 1, Relaxed);
                     None
@@ -301,23 +317,40 @@ impl Process {
         let Some(bucket) = bucket(&self.pid) else {
             return;
         };
-        let unlinked = {
-            let mut chain = bucket.chain.lock();
-            let lists = self.lists.access_mut(&mut chain);
-            // SAFETY: By this function's requirements.
-            let removed = unsafe { lists.list(of).remove(entry) };
-            if removed && lists.itself.is_empty() && lists.signals.is_empty() {
-                bucket.count.store(bucket.count.load(Relaxed) - 1, Relaxed);
-                // SAFETY: By the type invariants it is in this chain.
-                unsafe { chain.remove(self) }
-            } else {
-                None
-            }
-        };
-        if unlinked.is_some() {
-            // SAFETY: By the type invariants it is on the queue.
-            unsafe { self.wait.remove(&self.pid) };
+        let mut chain = bucket.chain.lock();
+        let lists = self.lists.access_mut(&mut chain);
+        // SAFETY: By this function's requirements.
+        let removed = unsafe { lists.list(of).remove(entry) };
+        if !removed || !lists.is_empty() {
+            return;
         }
+        let unlinked = self.unlink(&mut chain, bucket);
+        drop(chain);
+        // After the lock.
+        drop(unlinked);
+        // SAFETY: By the type invariants it is on the queue, and this was its last knote.
+        unsafe { self.wait.remove(&self.pid) };
+    }
+
+    /// Takes the process out of its chain, if it is there. What the caller drops, after the lock.
+    fn unlink(&self, chain: &mut Chain, bucket: &Bucket) -> Option<ListArc<Self>> {
+        if !core::mem::take(&mut self.lists.access_mut(chain).linked) {
+            return None;
+        }
+        bucket.count.store(bucket.count.load(Relaxed) - 1, Relaxed);
+        // SAFETY: By the type invariants it is in this chain.
+        unsafe { chain.remove(self) }
+    }
+
+    /// It was reaped, which its knotes have been told: nobody will look for it. Any context.
+    fn retire(&self) {
+        let Some(bucket) = bucket(&self.pid) else {
+            return;
+        };
+        // A statement of its own: what comes back is dropped after the lock. It is not the last
+        // reference, which is a knote's or the caller's.
+        let unlinked = self.unlink(&mut bucket.chain.lock(), bucket);
+        drop(unlinked);
     }
 
     /// Runs `f` on the lists, under their lock.
@@ -365,6 +398,7 @@ impl Waits for Process {
         }
         if reaped {
             self.note(Of::Itself, REAPED);
+            self.retire();
         }
     }
 }
