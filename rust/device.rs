@@ -69,8 +69,11 @@ impl OpenKqueue {
     /// The last descriptor in the owner's table is closed, or the file is released. May be called
     /// more than once. Process context, may sleep.
     fn close(&self) {
-        self.closed.store(true, Relaxed);
+        let first = !self.closed.xchg(true, Relaxed);
         self.kq.close();
+        if first {
+            self.kq.table().close_kqueue();
+        }
     }
 
     /// The kqueue, for its owner. `EBADF`.

@@ -2,9 +2,10 @@
 
 //! A process, as far as kqueues are concerned: its file table.
 //!
-//! A [`FileTable`] is there while a kqueue of its process is open somewhere. It is found by the
-//! address of the `files_struct`, on every close in the system while the probes are armed: by a hash
-//! table whose readers take no lock.
+//! A [`FileTable`] is there while a kqueue of its process is. It is found by the address of the
+//! `files_struct`, on every close in the system while the probes are armed: by a hash table whose
+//! readers take no lock. There it is as long as the process has a descriptor of a kqueue: what another
+//! process holds of one, and a process that is gone, have no part in that.
 
 use crate::{
     bindings,
@@ -34,7 +35,8 @@ use kernel::{
 };
 
 /// Chains of the hash table.
-const BUCKETS: usize = 256;
+const BUCKETS: usize = 1 << BITS;
+const BITS: u32 = 10;
 
 /// The table. A chain is read under RCU, and changed under [`TABLES`]. It owns a reference to
 /// each of its members.
@@ -59,6 +61,9 @@ pub(crate) struct FileTable {
     /// The number of the latest sweep through `knotes`; held during one.
     #[pin]
     sweep: Mutex<u32>,
+    /// Kqueues that the process has: the table is in the hash table while there are any. Changed under
+    /// [`TABLES`].
+    open: Counter,
     /// Kqueues that are open somewhere. Changed under [`TABLES`].
     kqueues: Counter,
     /// The last user of the process's table has begun to close it: what has its address from now
@@ -102,7 +107,7 @@ pub(crate) fn exit() {
 
 fn bucket(id: FilesId) -> &'static Atomic<*mut FileTable> {
     // A files_struct is some 700 bytes large: the lowest bits say nothing.
-    let hash = (id.addr() as u64 >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    let hash = (id.addr() as u64 >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS);
     &HASH[hash as usize % BUCKETS]
 }
 
@@ -168,7 +173,8 @@ impl FileTable {
             None => (Self::new(id)?, true),
         };
         let kq = make(table.clone())?;
-        table.kqueues.charge(usize::MAX)?;
+        table.kqueues.add();
+        table.open.add();
         if new {
             let head = bucket(id);
             table.next.store(head.load(Relaxed), Relaxed);
@@ -177,7 +183,17 @@ impl FileTable {
         Ok(kq)
     }
 
-    /// A kqueue that [`Self::add_kqueue`] returned is released. May sleep.
+    /// A kqueue that [`Self::add_kqueue`] returned is closed, and has no knotes any more: to be said
+    /// once. May sleep.
+    pub(crate) fn close_kqueue(&self) {
+        let _tables = TABLES.lock();
+        self.open.uncharge();
+        if self.open.get() == 0 {
+            self.unlink();
+        }
+    }
+
+    /// It is released, after it was closed. May sleep.
     pub(crate) fn remove_kqueue(&self) {
         let memory = {
             let _tables = TABLES.lock();
@@ -185,7 +201,6 @@ impl FileTable {
             if self.kqueues.get() != 0 {
                 return;
             }
-            self.unlink();
             self.knotes.lock().take_memory()
         };
         drop(memory);
@@ -198,6 +213,7 @@ impl FileTable {
                 knotes <- new_spinlock!(Index::new(), "kqueue_files"),
                 epoch: Atomic::new(1),
                 sweep <- new_mutex!(0, "kqueue_sweep"),
+                open: Counter::new(),
                 kqueues: Counter::new(),
                 dead: Atomic::new(false),
                 user_events: Counter::new(),
