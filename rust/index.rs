@@ -32,6 +32,9 @@ const SEGMENTS: usize = 28;
 /// Knotes in a chain that is not to be split.
 const LONG: usize = 256;
 
+/// Knotes in a chain, on the average, with which a table takes no more before it has grown.
+const OVERLONG: usize = 64;
+
 /// What identifies a knote in its kqueue.
 #[derive(Clone, Copy)]
 pub(crate) struct Key<'a> {
@@ -397,6 +400,11 @@ impl Index<ByKey, BY_KEY> {
         let item = self.remove(kn)?;
         kn.set_orphan();
         self.insert(item).err()
+    }
+
+    /// Whether the chains are so long that none should be searched any more.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.count / OVERLONG >= self.buckets
     }
 
     /// Whether the table should have more chains, and could not grow by itself.

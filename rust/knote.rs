@@ -366,7 +366,7 @@ impl Knote {
     /// KNOTE, for one knote: something has happened to what it watches. What `hint` says is between
     /// the filter and who tells it. Context and locks as [`Self::activate`].
     pub fn note(&self, hint: u64) {
-        self.kq.note(self, hint);
+        let _ = self.kq.note(self, hint);
     }
 }
 

@@ -264,17 +264,20 @@ impl Kqueue {
         }
     }
 
-    /// See [`Knote::note`].
-    pub(crate) fn note(&self, kn: &Knote, hint: u64) {
+    /// See [`Knote::note`]. False where it is not told, being about to be no more.
+    pub(crate) fn note(&self, kn: &Knote, hint: u64) -> bool {
         let mut queue = self.queue.lock();
         let st = queue.state(kn);
-        if st.status & status::DROPPED != 0 || !kn.f_note(st, hint) {
-            return;
+        if st.status & status::DROPPED != 0 {
+            return false;
         }
-        st.status |= status::ACTIVE;
-        if queue.enqueue(kn) {
-            self.wake(queue);
+        if kn.f_note(st, hint) {
+            st.status |= status::ACTIVE;
+            if queue.enqueue(kn) {
+                self.wake(queue);
+            }
         }
+        true
     }
 
     /// Wakes one thread in kevent(2), and who polls. After something was queued, under the queue

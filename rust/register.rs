@@ -9,7 +9,10 @@ use crate::{
     knote::{status, Knote, KEPT_FLAGS},
     queue::{Context, Kqueue},
     uapi::*,
-    wrap::files,
+    wrap::{
+        files,
+        task_work::{self, TaskWork},
+    },
 };
 use kernel::{
     alloc::{flags::GFP_KERNEL_ACCOUNT, Flags},
@@ -17,6 +20,7 @@ use kernel::{
     list::ListArc,
     prelude::*,
     sync::{aref::ARef, Arc},
+    task::Task,
 };
 
 impl Kqueue {
@@ -65,15 +69,14 @@ impl Kqueue {
                     self.end(&kn, Context::MaySleep);
                     return Ok(());
                 }
-                Some(kn) => {
-                    if !self.modify(&kn, &kev)? {
-                        // It has been delivered for the last time, or is being closed: whoever does
-                        // that is about to take it out, if we do not.
-                        self.end(&kn, Context::MaySleep);
-                        continue;
-                    }
-                    return Ok(());
-                }
+                Some(kn) => match self.modify(&kn, &kev)? {
+                    Modified::Done => return Ok(()),
+                    // It has been delivered for the last time, or is being closed: whoever does that
+                    // is about to take it out, if we do not.
+                    Modified::Dropped => self.end(&kn, Context::MaySleep),
+                    // It is not found any more.
+                    Modified::Left => {}
+                },
                 // Closed meanwhile, it has none any more.
                 None if sought.closed => return Err(EBADF),
                 None if kev.flags & EV_ADD == 0 => return Err(ENOENT),
@@ -178,7 +181,8 @@ impl Kqueue {
 
     /// Adds a knote of filter `F` that is not asked for by a change but by the filter: `attach` hooks
     /// it to its object, and `hint` is the first that it is told. One that is there already is told
-    /// instead. Any context that `flags` suits, but interrupts. What `attach` says; `ENOMEM`.
+    /// instead. Any context that `flags` suits, but interrupts. What `attach` says; `ENOMEM`, also where
+    /// the table of knotes would have to grow first.
     pub(crate) fn spawn<F: Filter>(
         self: &Arc<Self>,
         kev: &Kevent,
@@ -186,15 +190,30 @@ impl Kqueue {
         flags: Flags,
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result {
-        let item = Knote::attached::<F>(self, kev, flags, attach)?;
-        if let Err(other) = self.insert(&item, None, Context::Atomic) {
-            item.f_detach();
-            // None where the kqueue is closed.
-            other.ok_or(EBADF)?.note(hint);
-            return Ok(());
+        if self.index().lock().is_overfull() {
+            return Err(ENOMEM);
         }
-        if self.index().lock().is_crowded() {
+        let item = Knote::attached::<F>(self, kev, flags, attach)?;
+        while let Err(other) = self.insert(&item, None, Context::Atomic) {
+            // None where the kqueue is closed.
+            let told = other.ok_or(EBADF).map(|other| {
+                let told = self.note(&other, hint);
+                if !told {
+                    // It is about to be no more, and does not tell it.
+                    self.end(&other, Context::Atomic);
+                }
+                told
+            });
+            if !matches!(told, Ok(false)) {
+                item.f_detach();
+                return told.map(|_| ());
+            }
+        }
+        if self.index().lock().is_crowded() && !self.is_crowded() {
             self.set_crowded(true);
+            // Who forks does it before that returns. If he cannot, the next scan does.
+            // SAFETY: The current task.
+            let _ = unsafe { task_work::add(Task::current_raw(), CatchUp(self.clone())) };
         }
         let active = item.with_state(|st| item.f_note(st, hint));
         // It may have been deleted meanwhile: then it was there.
@@ -240,15 +259,17 @@ impl Kqueue {
         Ok(())
     }
 
-    /// Changes a knote. False, and it is not changed, if it is about to be no more. Under the
-    /// change lock.
-    fn modify(&self, kn: &Knote, kev: &Kevent) -> Result<bool> {
+    /// Changes a knote. Under the change lock.
+    fn modify(&self, kn: &Knote, kev: &Kevent) -> Result<Modified> {
         kn.f_prepare(kev)?;
         let evaluated = kn.ops().evaluated;
         let mut queue = self.queue().lock();
         let st = queue.state(kn);
         if st.status & status::DROPPED != 0 {
-            return Ok(false);
+            return Ok(Modified::Dropped);
+        }
+        if st.status & status::ORPHAN != 0 {
+            return Ok(Modified::Left);
         }
         kn.f_touch(st, kev);
         if kev.flags & EV_ADD != 0
@@ -279,7 +300,7 @@ impl Kqueue {
             if queue.enqueue(kn) {
                 self.wake(queue);
             }
-            return Ok(true);
+            return Ok(Modified::Done);
         }
         if let Some(item) = queue.dequeue(kn) {
             queue.park(item);
@@ -288,6 +309,27 @@ impl Kqueue {
         if evaluated && kn.f_event(&request, None).is_some() {
             kn.activate();
         }
-        Ok(true)
+        Ok(Modified::Done)
+    }
+}
+
+/// What became of a change to a knote.
+enum Modified {
+    Done,
+    /// It is about to be no more, and was not changed.
+    Dropped,
+    /// It has left its key to another meanwhile, and was not changed.
+    Left,
+}
+
+/// The table of knotes catches up with what was spawned, before who has forked goes on.
+struct CatchUp(Arc<Kqueue>);
+
+impl TaskWork for CatchUp {
+    fn run(self) {
+        // A scan may have been faster.
+        if self.0.is_crowded() {
+            self.0.catch_up();
+        }
     }
 }

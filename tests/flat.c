@@ -12,6 +12,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #define FEW	100
 #define MANY	100000
@@ -244,13 +245,153 @@ static void measure(const struct kind *kind)
 	close_range(kq, ~0U, 0);
 }
 
+/*
+ * What is past: processes that are gone, though their last events were not read, or their
+ * kqueues are held by others. What others do costs no more for it.
+ */
+
+static int sockets[2];
+
+/* As cheap as can be: its memory is this one's. */
+#define FORKED() ({			\
+	pid_t __pid = vfork();		\
+					\
+	must(__pid >= 0, "vfork");	\
+	__pid;				\
+})
+
+/* A kqueue of a child that is gone, and did nothing else. */
+static void make_left(void)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { .iov_base = "", .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	pid_t pid = FORKED();
+
+	if (!pid) {
+		*cmsg = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		*(int *)CMSG_DATA(cmsg) = kqueue();
+		_exit(sendmsg(sockets[0], &msg, 0) != 1);
+	}
+	must(reap(pid) == 0, "sendmsg");
+	iov.iov_base = control;
+	must(recvmsg(sockets[1], &msg, 0) == 1 && msg.msg_controllen, "recvmsg");
+}
+
+static void make_tracked(void)
+{
+	pid_t pid = FORKED();
+
+	if (!pid)
+		_exit(0);
+	must(reap(pid) == 0, "reap");
+}
+
+static void begin_left(void)
+{
+	must(!socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets), "socketpair");
+}
+
+static void begin_tracked(void)
+{
+	must(!change_all(kq, getpid(), EVFILT_PROC, EV_ADD, NOTE_TRACK | NOTE_EXIT, 0, NULL),
+	     "NOTE_TRACK");
+}
+
+static double cheapest(void (*once)(void))
+{
+	double best = 1e9, start, took;
+	int i, k;
+
+	for (i = 0; i < BATCHES; i++) {
+		start = now();
+		for (k = 0; k < ROUNDS; k++)
+			once();
+		took = (now() - start) * 1e9 / ROUNDS;
+		if (took < best)
+			best = took;
+	}
+	return best;
+}
+
+static void open_and_close(void)
+{
+	int fd = dup(sockets[0]);
+
+	must(fd >= 0 && !close(fd), "close");
+}
+
+/* In children, which may be taken for those that are gone; the dearest counts. */
+static double closes(void)
+{
+	double worst = 0, took;
+	int fds[2], i;
+	pid_t pid;
+
+	must(!pipe(fds), "pipe");
+	for (i = 0; i < 8; i++) {
+		pid = fork();
+		must(pid >= 0, "fork");
+		if (!pid) {
+			took = cheapest(open_and_close);
+			_exit(write(fds[1], &took, sizeof(took)) != sizeof(took));
+		}
+		must(reap(pid) == 0 && read(fds[0], &took, sizeof(took)) == sizeof(took), "read");
+		if (took > worst)
+			worst = took;
+	}
+	close(fds[0]);
+	close(fds[1]);
+	return worst;
+}
+
+static double forks(void)
+{
+	return cheapest(make_tracked);
+}
+
+static const struct past {
+	const char *name;
+	void (*begin)(void);
+	void (*make)(void);
+	double (*cost)(void);
+	int many;
+} pasts[] = {
+	{ "closes_after_processes_whose_kqueues_are_held", begin_left, make_left, closes, 600 },
+	{ "forks_after_children_whose_ends_were_not_read", begin_tracked, make_tracked, forks,
+	  4000 },
+};
+
+static void measure_past(const struct past *past)
+{
+	double few, many;
+	int i;
+
+	kq = kqueue();
+	must(kq >= 0, "kqueue");
+	past->begin();
+	for (i = 0; i < FEW; i++)
+		past->make();
+	few = past->cost();
+	for (; i < past->many; i++)
+		past->make();
+	many = past->cost();
+	ksft_print_msg("%.0f with %d, %.0f with %d: %.4f\n", few, FEW, many, past->many, many / few);
+	ksft_test_result(many <= few * MOST, "flat.%s\n", past->name);
+	close_range(kq, ~0U, 0);
+}
+
 int main(void)
 {
 	const struct rlimit descriptors = { 2 * (MANY + SPARE) + 64,
 					    2 * (MANY + SPARE) + 64 };
 	const long user_events = read_number(USER_EVENTS_MAX);
 	const long watches = read_number(WATCHES_MAX);
-	int planned = 0;
+	int planned = ARRAY_SIZE(pasts);
 	size_t i, j;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -264,6 +405,10 @@ int main(void)
 	must(!write_number(WATCHES_MAX, 2 * MANY), WATCHES_MAX);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		measure(&kinds[i]);
+	/* Their numbers are not used again meanwhile. */
+	must(!write_number("/proc/sys/kernel/pid_max", 4000000), "pid_max");
+	for (i = 0; i < ARRAY_SIZE(pasts); i++)
+		measure_past(&pasts[i]);
 	write_number(USER_EVENTS_MAX, user_events);
 	write_number(WATCHES_MAX, watches);
 	ksft_finished();

@@ -192,13 +192,17 @@ impl Hook {
         }
         let parent = process.pid().number(&how.ns).ok_or(ESRCH)?;
         let number = child.number(&how.ns).ok_or(ESRCH)?;
-        let kev = kn.with_state(|st| Kevent {
-            ident: number as usize,
-            filter: EVFILT_PROC,
-            fflags: st.sfflags,
-            data: st.sdata,
-            ..kn.event(st)
+        let kev = kn.with_state(|st| {
+            // Where it was deleted meanwhile, nothing follows from it any more.
+            (st.status & status::DROPPED == 0).then(|| Kevent {
+                ident: number as usize,
+                filter: EVFILT_PROC,
+                fflags: st.sfflags,
+                data: st.sdata,
+                ..kn.event(st)
+            })
         });
+        let Some(kev) = kev else { return Ok(()) };
         let how = how.clone();
         kn.kqueue().spawn::<Proc<ByPid>>(
             &kev,

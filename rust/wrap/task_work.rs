@@ -24,7 +24,8 @@ struct Work<W> {
 }
 
 /// Has `task` do `work` before its next user instruction. `ENOMEM`; `ESRCH` for a task that is past
-/// that; `ENODEV` when the module goes. Any context but interrupts.
+/// that, or is the kernel's own and never comes to it; `ENODEV` when the module goes. Any context but
+/// interrupts.
 ///
 /// The work holds the module until it has run, as the task may be long in coming to it. What is left
 /// to run of the module then is a return; see [`wait`].
@@ -33,6 +34,10 @@ struct Work<W> {
 ///
 /// `task` is a live task.
 pub(crate) unsafe fn add<W: TaskWork>(task: *mut bindings::task_struct, work: W) -> Result {
+    // SAFETY: By this function's requirements; the flag does not change.
+    if unsafe { ptr::addr_of!((*task).flags).read_volatile() } & bindings::PF_KTHREAD != 0 {
+        return Err(ESRCH);
+    }
     let work = KBox::new(
         Work {
             head: bindings::callback_head {
