@@ -114,7 +114,10 @@ enum kq_pid_access kq_pid_may_watch(struct pid *pid, struct kq_pid_ids *ids)
 	if (!task)
 		goto out;
 	if (same_thread_group(task, current)) {
-		access = KQ_PID_ALLOWED;
+		/* Oneself always; one's children as they would be if named. */
+		exec_state = rcu_dereference(task->exec_state);
+		access = ns_capable_noaudit(exec_state->user_ns, CAP_SYS_PTRACE) ?
+			 KQ_PID_ALLOWED : KQ_PID_ALLOWED_BY_IDS;
 		goto out;
 	}
 	access = KQ_PID_DENIED;

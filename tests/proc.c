@@ -871,6 +871,42 @@ TEST_F(proc, trackerr_is_told_of_a_program_that_the_watcher_may_not_watch)
 	unlink(SET_UID);
 }
 
+/* What she may see of her own, and is not what she may see of what that becomes. */
+static void track_a_set_uid_program_of_ones_own(void *arg)
+{
+	struct kevent ev;
+	struct child c;
+	int kq;
+
+	(void)arg;
+	become(ALICE);
+	kq = kqueue();
+	CHILD_CHECK(!watch(kq, getpid(), NOTE_TRACK | NOTE_EXIT));
+	CHILD_CHECK(child_start(&c));
+	CHILD_CHECK(poll_events(kq, &ev, 1) == 1);
+	CHILD_CHECK(ev.ident == (uintptr_t)c.pid && ev.fflags == NOTE_CHILD);
+	/* A child of the child is seen as long as it is hers. */
+	CHILD_CHECK(child_does(&c, 'f'));
+	CHILD_CHECK(poll_events(kq, &ev, 1) == 1);
+	CHILD_CHECK(ev.fflags == NOTE_CHILD && ev.data == c.pid);
+	CHILD_CHECK(poll_events(kq, &ev, 1) == 1 && ev.fflags & NOTE_EXIT);
+	CHILD_CHECK(child_does(&c, 's'));
+	CHILD_CHECK(child_does(&c, 'f'));
+	CHILD_CHECK(poll_events(kq, &ev, 1) == 1);
+	CHILD_CHECK(ev.ident == (uintptr_t)c.pid && ev.fflags == NOTE_TRACKERR);
+	CHILD_CHECK(!pending(kq));
+	child_ends(&c);
+	CHILD_CHECK(child_reap(&c) == 33);
+	CHILD_CHECK(pending(kq) == 1);
+}
+
+TEST_F(proc, trackerr_is_told_of_it_also_by_who_tracks_itself)
+{
+	ASSERT_EQ(0, copy_set_uid());
+	EXPECT_EQ(0, in_child(track_a_set_uid_program_of_ones_own, NULL));
+	unlink(SET_UID);
+}
+
 TEST_F(proc, trackerr_is_told_where_there_is_no_memory)
 {
 	long max = read_number(WATCHES_MAX);
