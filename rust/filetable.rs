@@ -47,6 +47,10 @@ kernel::sync::global_lock! {
     unsafe(uninit) static TABLES: Mutex<()> = ();
 }
 
+/// Kqueues that are closed and not released: a copy of a table that is being made, or a message, has
+/// them. Changed under [`TABLES`].
+static LEFT: Counter = Counter::new();
+
 /// What a process's kqueues have in common.
 #[pin_data]
 pub(crate) struct FileTable {
@@ -141,6 +145,14 @@ pub(crate) fn has_kqueue(id: FilesId) -> bool {
     found
 }
 
+/// Whether a copy of the table `id` that was made just now may have a kqueue: what another thread has
+/// closed since it was made is still in it, and so is what came back closed. Any context but
+/// interrupts.
+pub(crate) fn may_have_passed_on(id: FilesId) -> bool {
+    // In this order: it is counted before the table is not found any more.
+    has_kqueue(id) || LEFT.get() != 0
+}
+
 /// A slot of the table `id` that held `file` has been closed, or, where `fd` is given, is about to
 /// be: ends the knotes on that descriptor, in all kqueues of the process.
 ///
@@ -187,6 +199,7 @@ impl FileTable {
     /// once. May sleep.
     pub(crate) fn close_kqueue(&self) {
         let _tables = TABLES.lock();
+        LEFT.add();
         self.open.uncharge();
         if self.open.get() == 0 {
             self.unlink();
@@ -197,6 +210,7 @@ impl FileTable {
     pub(crate) fn remove_kqueue(&self) {
         let memory = {
             let _tables = TABLES.lock();
+            LEFT.uncharge();
             self.kqueues.uncharge();
             if self.kqueues.get() != 0 {
                 return;

@@ -254,7 +254,7 @@ unsafe extern "C" fn kq_probe_fork(
     if child_files.is_null() || parent_files == child_files {
         return;
     }
-    if filetable::has_kqueue(FilesId::of(parent_files)) {
+    if filetable::may_have_passed_on(FilesId::of(parent_files)) {
         // Without memory the child keeps a descriptor that every call refuses.
         // SAFETY: The child is alive by this function's requirements.
         let _ = unsafe { task_work::add(child, CloseInherited) };

@@ -852,6 +852,20 @@ TEST_F(passing, does_not_keep_it_alive_on_the_way)
 	EXPECT_EQ(0, close(kq));
 }
 
+/* Though its process has no kqueue any more. */
+TEST_F(passing, what_arrives_dead_is_not_had_by_a_child)
+{
+	int kq;
+
+	ASSERT_EQ(0, send_fd(self->sv[0], self->kq));
+	ASSERT_EQ(0, close(self->kq));
+	ASSERT_EQ(0, close(self->other));
+	kq = receive_fd(self->sv[1]);
+	ASSERT_LE(0, kq);
+	EXPECT_EQ(0, in_child(child_without, &kq));
+	EXPECT_EQ(0, close(kq));
+}
+
 TEST_F(passing, does_not_keep_the_watched_file_open)
 {
 	int fds[2];
