@@ -32,6 +32,9 @@ const SEGMENTS: usize = 28;
 /// Knotes in a chain that is not to be split.
 const LONG: usize = 256;
 
+/// Knotes in a chain, on the average, that should have had the table grow.
+const TOO_LONG: usize = 8;
+
 /// Knotes in a chain, on the average, with which a table takes no more before it has grown.
 const OVERLONG: usize = 64;
 
@@ -405,6 +408,11 @@ impl Index<ByKey, BY_KEY> {
     /// Whether the chains are so long that none should be searched any more.
     pub(crate) fn is_overfull(&self) -> bool {
         self.count / OVERLONG >= self.buckets
+    }
+
+    /// Whether they are longer than they should ever get.
+    pub(crate) fn is_long(&self) -> bool {
+        self.count / TOO_LONG >= self.buckets
     }
 
     /// Whether the table should have more chains, and could not grow by itself.

@@ -11,6 +11,7 @@ use crate::{
     uapi::*,
     wrap::{
         files,
+        task::{killed, relax},
         task_work::{self, TaskWork},
     },
 };
@@ -209,7 +210,13 @@ impl Kqueue {
                 return told.map(|_| ());
             }
         }
-        if self.index().lock().is_crowded() && !self.is_crowded() {
+        // A statement of its own, so that the lock is not held for what follows.
+        let (crowded, long) = {
+            let index = self.index().lock();
+            (index.is_crowded(), index.is_long())
+        };
+        // Who was to do it may be long in coming to it, or had no memory for the work.
+        if crowded && (long || !self.is_crowded()) {
             self.set_crowded(true);
             // Who forks does it before that returns. If he cannot, the next scan does.
             // SAFETY: The current task.
@@ -229,6 +236,10 @@ impl Kqueue {
         loop {
             // Without memory the chains stay as long as they are, until the next time.
             if !self.index().lock().catch_up() {
+                relax();
+                if killed() {
+                    return self.set_crowded(true);
+                }
                 continue;
             }
             if !self.index().lock().is_crowded() || Index::reserve(self.index()).is_err() {
