@@ -29,7 +29,9 @@
  *   order of the ready list, and where a scan ends (seq, limit). The wait queue:
  *   entry, task state, exclusive wake-up, removal by who wakes. Time-out and signal.
  *   EV_ONESHOT, EV_CLEAR, EV_DISPATCH and none; filters that are asked (f_event) and
- *   those that keep (f_process, f_unprocess). Faults. Room for one event or more.
+ *   those that keep (f_process, f_unprocess); flags that EV_ADD changes, and that the
+ *   filter adds to an event. Faults. Room for one event or more, and the ways of its
+ *   own that a scan has for one; the short cuts by which most knotes are given up.
  *   EV_ADD, EV_ADD of what is there, EV_DELETE, EV_DISABLE, EV_ENABLE. The close hook,
  *   and the slot that is looked at after an insertion. Close and release of the kqueue;
  *   the irq_work. The module's probes and its text.
@@ -39,16 +41,24 @@
  *   Sections under the queue lock, the index lock and the lock of the process's table
  *   are one step. What they guard is not touched outside of them, and nothing is
  *   taken or waited for within them, so that no order of smaller steps gives
- *   another result. (`qheld' is only for a known bug that breaks just this.) The lock
+ *   another result. (`qheld' is for a known bug that breaks just this, and for WEAK.) The lock
  *   of the wait queue of what is watched is there, as others are taken under it. There
  *   is one changer: the change lock lets no two.
  *
- *   Memory is sequentially consistent. What is read without the lock it is changed
- *   under is whether somebody is on a wait queue; see Kqueue::wake_waiter(). Sleeper
- *   and waker both take the queue lock: the sleeper after it is on the wait queue,
- *   the waker before it looks there. Whichever section comes second sees what the
- *   other had done before its own, on any machine. (Who polls looks at whether the
+ *   Memory is sequentially consistent. Two things are read without the lock they are
+ *   changed under. One is whether somebody is on a wait queue; see
+ *   Kqueue::wake_waiter(). Sleeper and waker both take the queue lock: the sleeper
+ *   after it is on the wait queue, the waker before it looks there. Whichever section
+ *   comes second sees what the other had done before its own, on any machine. With WEAK
+ *   the waker looks as early as a machine may have it look, which is right after it has
+ *   taken the lock, before anybody sees what it writes. (Who polls looks at whether the
  *   kqueue is closed without the lock as well. That is left to the machine.)
+ *
+ *   The other is how many knotes are ready. Nobody sleeps for that: a call that does not
+ *   wait says that there is nothing, and one that finds one there scans for one, which
+ *   it takes under the lock or does not. The number goes one way in a section. Who reads
+ *   it within one, or before that is seen, reads what it was before, but for more or
+ *   less of several; so to read it is a step.
  *
  *   To ask whether a wait queue is active and to wake are one step: asked any earlier
  *   it is as if the step came then, where it says no, and as if it came later, where
@@ -86,6 +96,12 @@
 #ifndef EVALUATED
 #define EVALUATED 1		/* the filter is asked, or else told */
 #endif
+#ifndef TO
+#define TO FLAGS		/* what EV_ADD of one that is there makes of them */
+#endif
+#ifndef ADDS
+#define ADDS 0			/* what the filter may add to those of an event */
+#endif
 #ifndef KNOTES
 #define KNOTES 1		/* places for knotes */
 #endif
@@ -106,6 +122,12 @@
 #endif
 #ifndef SIGNALS
 #define SIGNALS 0		/* so many times a sleep of scanner 0 may end by itself */
+#endif
+#ifndef NOWAITS
+#define NOWAITS 0		/* so many calls of scanner 0 need not wait */
+#endif
+#ifndef WEAK
+#define WEAK 0			/* who wakes may look who sleeps before it was seen to write */
 #endif
 #ifndef LEAVES
 #define LEAVES 0		/* a thread may not come back for more events */
@@ -167,6 +189,9 @@ typedef Knote {
 	bit hooked;		/* on the wait queue of the object */
 	bit detached;		/* f_detach has been called */
 	byte before;		/* scans that began after it was queued: a bit each */
+#if TO != FLAGS
+	byte kflags;
+#endif
 
 	/* Of the check, not of the code. */
 	bit unseen;		/* something happened that no event that counts has told */
@@ -174,6 +199,9 @@ typedef Knote {
 	byte credit;		/* events that EV_ONESHOT, EV_DISPATCH still allow */
 	bit off;		/* EV_DISABLE has returned, and nobody enables */
 	bit ended;		/* who has ended it is through with that */
+#if ADDS & ONESHOT
+	bit through;		/* the filter has said that it was the last, and that counts */
+#endif
 }
 Knote kn[KNOTES];
 
@@ -183,7 +211,10 @@ byte count;
 bit closed;
 bit index_closed;
 bit open_closed;		/* OpenKqueue::closed */
-bit qheld;			/* see above */
+bit qheld;			/* the lock of it: see above */
+#ifdef BUG_COUNT_LATE
+byte uncounted;			/* are on the list */
+#endif
 bit fd_open = 1;		/* the program's descriptor of it */
 byte files = 1;			/* references to its file */
 byte kqrefs = BORN + 1;
@@ -216,6 +247,19 @@ bit quiet;
 bit deleted;			/* a program has deleted or closed something */
 
 #define OBJ(k) (k % OBJECTS)
+#if TO != FLAGS
+#define flags_of(k) kn[k].kflags
+#else
+#define flags_of(k) FLAGS
+#endif
+/* Activations are counted. */
+#define COUNTED ((FLAGS | TO | ADDS) & CLEAR)
+/* How many are ready, as who does not hold the lock is told. */
+#ifndef BUG_COUNT_LATE
+#define pending count
+#else
+#define pending (count - uncounted)
+#endif
 #define is(k, bits) (kn[k].status & (bits))
 #define set(k, bits) kn[k].status = kn[k].status | (bits)
 #define unset(k, bits) kn[k].status = kn[k].status & (255 - (bits))
@@ -321,6 +365,57 @@ inline put(k, queued, dropped) {
 	fi
 }
 
+/*
+ * The short cuts of a scan, which ask one question of the whole status: whether they
+ * were taken is `quick'. `flags' are the event's.
+ */
+#ifdef BUG_LEVEL_THOUGH_DROPPED
+#define LEVEL_IGNORES (ACTIVE | DROPPED)
+#elif defined(BUG_LEVEL_THOUGH_DISABLED)
+#define LEVEL_IGNORES (ACTIVE | DISABLED)
+#elif defined(BUG_LEVEL_THOUGH_TOUCHED)
+#define LEVEL_IGNORES (ACTIVE | TOUCHED)
+#else
+#define LEVEL_IGNORES ACTIVE
+#endif
+
+inline give_up_level(k, flags) {
+	assert(kn[k].arc == INHAND);
+	quick = ((kn[k].status & (255 - LEVEL_IGNORES)) == INFLUX &&
+		 !((flags) & (ONESHOT | CLEAR | DISPATCH)));
+	if
+	:: quick ->
+		kn[k].status = ACTIVE;
+		push_back(k);
+#ifdef BUG_COUNT_LATE
+		uncounted++;
+#endif
+		requeued = 1
+	:: else
+	fi
+}
+
+#ifdef BUG_IDLE_THOUGH_ACTIVE
+#define IDLE_IGNORES ACTIVE
+#elif defined(BUG_IDLE_THOUGH_DROPPED)
+#define IDLE_IGNORES DROPPED
+#elif defined(BUG_IDLE_THOUGH_DISABLED)
+#define IDLE_IGNORES DISABLED
+#else
+#define IDLE_IGNORES 0
+#endif
+
+inline give_up_idle(k) {
+	assert(kn[k].arc == INHAND);
+	quick = ((kn[k].status & (255 - IDLE_IGNORES)) == INFLUX);
+	if
+	:: quick ->
+		kn[k].status = 0;
+		park(k)
+	:: else
+	fi
+}
+
 /* Gives it up as the first to be next. */
 inline put_first(k, dropped) {
 	assert(kn[k].arc == INHAND);
@@ -379,27 +474,56 @@ inline wake_waiter() {
 	}
 }
 
-/* The caller has `queued', and `seen' for a known bug. */
-inline activate(k) {
-#ifdef BUG_WAKE_TEST_EARLY
-	seen = waiters();
-#endif
-	d_step {
+/*
+ * Before a section after which somebody is woken: the lock is taken, and `seen' says
+ * who was on the wait queue then. Nothing keeps a machine from asking that as early,
+ * while what is written in the section is seen only by who takes the lock next.
+ */
+#if WEAK
+inline look_early() {
+	atomic {
 		!qheld;
+		qheld = 1;
+		if
+		:: seen = waiters()
+		:: seen = 1
+		fi
+	}
+}
+#define LOOK_EARLY look_early();
+/* The beginning and the end of such a section, and whether to wake after it. */
+#define LOCKED true
+#define UNLOCK qheld = 0
+#define SEEN seen
+#elif defined(BUG_WAKE_TEST_EARLY)
+#define LOOK_EARLY seen = waiters();
+#define LOCKED !qheld
+#define UNLOCK skip
+#define SEEN seen
+#else
+#define LOOK_EARLY
+#define LOCKED !qheld
+#define UNLOCK skip
+#define SEEN true
+#endif
+
+/* The caller has `queued', and `seen'. */
+inline activate(k) {
+	LOOK_EARLY
+	d_step {
+		LOCKED;
 		use(k);
 		set(k, ACTIVE);
-		kn[k].told = kn[k].told + ((FLAGS & CLEAR) && EVALUATED);
+		kn[k].told = kn[k].told + (COUNTED && EVALUATED);
 		enqueue(k, queued);
-		if :: queued -> wake_pollers() :: else fi
+		if :: queued -> wake_pollers() :: else fi;
+		UNLOCK
 	};
 	if
-#ifdef BUG_WAKE_TEST_EARLY
-	:: queued && seen -> wake_waiter()
-#else
-	:: queued -> wake_waiter()
-#endif
+	:: queued && SEEN -> wake_waiter()
 	:: else
 	fi;
+	seen = 0;
 	queued = 0
 }
 
@@ -524,7 +648,7 @@ proctype activator(byte o) {
 				use(k);
 				cond[o] = 1;
 				kn[k].unseen = 1;
-				kn[k].told = kn[k].told + ((FLAGS & CLEAR) > 0)
+				kn[k].told = kn[k].told + (COUNTED > 0)
 			};
 #endif
 			activate(k)
@@ -543,22 +667,26 @@ proctype activator(byte o) {
 
 /* ---- scan.rs, kevent.rs ---- */
 
-/* The event of k counts. */
-inline delivered(k) {
+/* The event of k counts. Its flags are those given. */
+inline delivered(k, flags) {
 	assert(!kn[k].ended);
 	assert(!kn[k].off);
 	if
-	:: FLAGS & (ONESHOT | DISPATCH) ->
+	:: (flags) & (ONESHOT | DISPATCH) & (FLAGS | TO) ->
 		assert(kn[k].credit > 0);
 		kn[k].credit--
 	:: else
 	fi;
 	if
-	:: FLAGS & CLEAR ->
+	:: (flags) & CLEAR ->
 		assert(kn[k].told > 0);
 		kn[k].told--
 	:: else
-	fi
+	fi;
+#if ADDS & ONESHOT
+	assert(!kn[k].through);
+	kn[k].through = (((flags) & ONESHOT) > 0)
+#endif
 }
 
 inline unprocess(k) {
@@ -574,57 +702,88 @@ inline unprocess(k) {
 	fi
 }
 
-inline give(k, found) {
-	counts = found;
-	delete = 0;
+/* What a knote in hand had when it was taken, and what its filter has added. */
+#if TO != FLAGS
+#define taken_flags(j) kf[j]
+#else
+#define taken_flags(j) FLAGS
+#endif
+#if ADDS
+#define event_flags(j) (taken_flags(j) | (added[j] * ADDS))
+#else
+#define event_flags(j) taken_flags(j)
+#endif
+#if (ADDS & ONESHOT) && !defined(BUG_LAST_IS_TOUCHED)
+#define is_last(j) added[j]
+#else
+#define is_last(j) 0
+#endif
+
+/* The long way. */
+inline give(k, flags, last) {
 	if
-	:: found && is(k, DROPPED) ->
+	:: counts && is(k, DROPPED) ->
 #ifndef BUG_COUNT_AT_COPY
 		counts = 0
 #else
 		skip
 #endif
-	:: found && !is(k, DROPPED) && is(k, DISABLED) ->
+	:: counts && !is(k, DROPPED) && is(k, DISABLED) ->
 		counts = 0;
 		unprocess(k);
 		set(k, ACTIVE)
 #ifndef BUG_NO_TOUCHED
-	:: found && !is(k, DROPPED | DISABLED) && is(k, TOUCHED) ->
-		if :: !(FLAGS & CLEAR) -> set(k, ACTIVE) :: else fi
-	:: found && !is(k, DROPPED | DISABLED | TOUCHED) ->
+	:: counts && !is(k, DROPPED | DISABLED) && is(k, TOUCHED) && !(last) ->
+		if :: !(flags_of(k) & CLEAR) -> set(k, ACTIVE) :: else fi
+	:: counts && !is(k, DROPPED | DISABLED) && !(is(k, TOUCHED) && !(last)) ->
 #else
-	:: found && !is(k, DROPPED | DISABLED) ->
+	:: counts && !is(k, DROPPED | DISABLED) ->
 #endif
 		if
-		:: FLAGS & ONESHOT ->
+		:: (flags) & ONESHOT ->
 #ifndef BUG_ONESHOT_LATE
 			set(k, DROPPED);
 #endif
-			delete = 1
+			ends[j] = 1
 		:: else ->
-			if :: !(FLAGS & CLEAR) -> set(k, ACTIVE) :: else fi;
-			if :: FLAGS & DISPATCH -> set(k, DISABLED) :: else fi
+			if :: !((flags) & CLEAR) -> set(k, ACTIVE) :: else fi;
+			if :: flags_of(k) & DISPATCH -> set(k, DISABLED) :: else fi
 		fi
 	:: else
 	fi;
 	if
-	:: counts -> delivered(k); total++; room--
-	:: else
-	fi;
-	if
 #ifndef BUG_ONESHOT_LATE
-	:: !delete -> put(k, requeued, drop[j])
+	:: !ends[j] -> put(k, requeued, drop[j])
 #else
 	:: true ->
 		/* Given up, and deleted in a section of its own. */
-		if :: delete -> kn[k].refs++ :: else fi;
+		if :: ends[j] -> kn[k].refs++ :: else fi;
 		put(k, requeued, drop[j])
 #endif
 	:: else
+	fi
+}
+
+/* Gives up the one at j, by a short cut where there is one. */
+inline give_up(k) {
+	counts = found[j];
+	if
+#ifndef BUG_LEVEL_BY_KNOTE
+	:: counts -> give_up_level(k, event_flags(j))
+#else
+	:: counts -> give_up_level(k, flags_of(k))
+#endif
+	:: else -> give_up_idle(k)
 	fi;
-	ends[j] = delete;
-	delete = 0;
-	counts = 0
+	if
+	:: !quick -> give(k, event_flags(j), is_last(j))
+	:: else
+	fi;
+	if
+	:: counts -> delivered(k, event_flags(j)); total++; room--
+	:: else
+	fi;
+	quick = 0
 }
 
 /* The scan is over: its limit is of no more interest. */
@@ -638,15 +797,45 @@ inline over(s) {
 	later[s] = 0
 }
 
+/* In a section: the scan has ended, and whether something is left. */
+inline pass_on(s) {
+	/* Who has told nothing has looked at all that was there. */
+	assert(total > 0 || FAULTS || count == 0 || !(kn[ready[0]].before & (1 << s)));
+	left = (pending > 0);
+#ifndef BUG_NO_POKE_AFTER_SCAN
+	if :: left && requeued -> wake_pollers() :: else fi;
+#endif
+	over(s)
+}
+
+/* After it. */
+inline hand_over() {
+	if
+#ifndef BUG_NO_HANDOVER
+	:: left && SEEN -> wake_waiter()
+#endif
+	:: else
+	fi;
+	seen = 0;
+	left = 0
+}
+
 proctype scanner(byte s) {
 	byte held[BATCH];
 	bit found[BATCH], drop[BATCH], ends[BATCH];
-	byte n, j, total, room, drops, i, faults, signals;
-	bit requeued, begun, fault, timed_out, interrupted, was, won, counts, delete, left, ok;
+#if TO != FLAGS
+	byte kf[BATCH];
+#endif
+#if ADDS
+	bit added[BATCH];
+#endif
+	byte n, j, total, room, drops, i, faults, signals, nowaits;
+	bit requeued, begun, fault, timed_out, interrupted, was, won, counts, left, ok;
+	bit one, last, quick, seen, nowait;
 
 	/* By symmetry it is enough that one of them may. */
 	if
-	:: s == 0 -> signals = SIGNALS
+	:: s == 0 -> signals = SIGNALS; nowaits = NOWAITS
 	:: else -> faults = FAULTS
 	fi;
 	/* The way in. */
@@ -656,12 +845,39 @@ proctype scanner(byte s) {
 		:: else -> goto done
 		fi
 	};
+call:
+#if NOWAITS
+	if
+	:: nowaits > 0 -> nowaits--; nowait = 1
+	:: true
+	fi;
+	if
+	:: nowait ->
+		/* has_nothing */
+		d_step {
+			use_kqueue();
+			ok = (pending == 0);
+			/* What was activated, and nobody has in hand, is on the list. */
+			i = 0;
+			do
+			:: i < KNOTES ->
+				assert(!ok || is(i, ACTIVE | INFLUX | DISABLED | DROPPED) != ACTIVE);
+				i++
+			:: else -> break
+			od;
+			i = 0
+		};
+		if :: ok -> goto out :: else fi
+	:: else
+	fi;
+#endif
 again:
 	room = ROOM;
+	/* Asked without the lock. */
+	one = (ROOM == 1 || pending == 1);
 	do
-	:: room == 0 -> break
-	:: room > 0 ->
-		/* Batch::take */
+	:: true ->
+		/* Batch::take, or take_first */
 		d_step {
 			!qheld;
 			use_kqueue();
@@ -683,7 +899,8 @@ again:
 			:: else
 			fi;
 			do
-			:: ok && n < BATCH && n < room && count > 0 && (kn[ready[0]].before & (1 << s)) ->
+			:: ok && n < BATCH && n < room && !(one && n == 1) && count > 0 &&
+			   (kn[ready[0]].before & (1 << s)) ->
 				held[n] = ready[0];
 				use(held[n]);
 				dequeue(held[n], was);
@@ -694,6 +911,9 @@ again:
 				unset(held[n], TOUCHED);
 #endif
 				set(held[n], INFLUX);
+#if TO != FLAGS
+				kf[n] = kn[held[n]].kflags;
+#endif
 #if !EVALUATED
 				/* f_process */
 				assert(!kn[held[n]].detached);
@@ -708,14 +928,17 @@ again:
 				n++
 			:: else -> break
 			od;
-			was = 0
+			was = 0;
+			/* A short batch is the last, for which this is all the room. */
+			last = (!one && n < BATCH && n < room);
+			if :: ok && n == 0 -> pass_on(s) :: else fi
 		};
 		if
 		:: !ok -> goto scanned
-		:: ok && n == 0 -> break
+		:: ok && n == 0 -> seen = 1; hand_over(); break
 		:: else
 		fi;
-		/* Batch::look */
+		/* Batch::look, or f_deliver */
 #if EVALUATED
 		do
 		:: j < n ->
@@ -724,6 +947,12 @@ again:
 				found[j] = cond[OBJ(held[j])];
 				if :: found[j] -> kn[held[j]].unseen = 0 :: else fi
 			};
+#if ADDS
+			if
+			:: found[j] -> added[j] = 1
+			:: true
+			fi;
+#endif
 			j++
 		:: else -> break
 		od;
@@ -738,7 +967,7 @@ again:
 		};
 #endif
 #endif
-		/* Batch::store */
+		/* EventList::store */
 		if
 		:: true
 		:: faults > 0 -> faults--; fault = 1
@@ -767,17 +996,36 @@ again:
 			wake_waiter()
 #endif
 		:: else ->
-			/* give_up */
+			/* give_up, or the end of scan_one */
+			LOOK_EARLY
 			d_step {
-				!qheld;
+				LOCKED;
 				use_kqueue();
 				j = 0;
 				do
-				:: j < n -> give(held[j], found[j]); j++
+				:: j < n -> give_up(held[j]); j++
 				:: else -> break
 				od;
-				j = 0
+				j = 0;
+				counts = 0;
+				/* One that is to be dropped is so before the scan ends. */
+				if
+				:: one && (drop[0] || ends[0]) -> last = 0
+				:: else ->
+#ifndef BUG_ONE_STOPS
+					last = (last || room == 0 || (one && (total > 0 || pending == 0)));
+#else
+					last = (last || room == 0 || one);
+#endif
+					one = 0
+				fi;
+				if :: last -> pass_on(s) :: else fi;
+				UNLOCK
 			};
+#ifdef BUG_COUNT_LATE
+			uncounted = 0;
+#endif
+			hand_over();
 			do
 			:: j < n ->
 				if
@@ -809,6 +1057,12 @@ again:
 			found[j] = 0;
 			drop[j] = 0;
 			ends[j] = 0;
+#if TO != FLAGS
+			kf[j] = 0;
+#endif
+#if ADDS
+			added[j] = 0;
+#endif
 			j++
 		:: else -> break
 		od;
@@ -816,38 +1070,45 @@ again:
 		n = 0;
 		if
 		:: fault && total == 0 -> d_step { over(s) }; goto scanned
-		:: fault && total > 0 -> break
+		:: fault && total > 0 ->
+			d_step {
+				!qheld;
+				use_kqueue();
+				pass_on(s)
+			};
+			seen = 1;
+			hand_over();
+			break
+		:: !fault && one ->
+			/* The lock is taken again after what was dropped. */
+			LOOK_EARLY
+			d_step {
+				LOCKED;
+				use_kqueue();
+				one = 0;
+				last = (total > 0 || pending == 0);
+				if :: last -> pass_on(s) :: else fi;
+				UNLOCK
+			};
+			hand_over()
 		:: else
-		fi
+		fi;
+		if :: last -> break :: else fi
 	od;
-	skip;
-	d_step {
-		!qheld;
-		use_kqueue();
-		left = (count > 0);
-#ifndef BUG_NO_POKE_AFTER_SCAN
-		if :: left && requeued -> wake_pollers() :: else fi;
-#endif
-		over(s)
-	};
-	if
-#ifndef BUG_NO_HANDOVER
-	:: left -> wake_waiter()
-#endif
-	:: else
-	fi;
 scanned:
 	begun = 0;
 	requeued = 0;
 	left = 0;
 	room = 0;
+	one = 0;
+	last = 0;
 	if
-	:: !ok || fault || total > 0 || timed_out || interrupted -> goto out
+	:: !ok || fault || total > 0 || timed_out || interrupted || nowait -> goto out
 	:: else
 	fi;
 	/* sleep_unless */
 #ifdef BUG_LOOK_BEFORE_QUEUE
-	left = (count > 0 || closed);
+	left = (pending > 0 || closed);
 #endif
 	d_step {
 		use_kqueue();
@@ -856,8 +1117,10 @@ scanned:
 	};
 #ifndef BUG_LOOK_BEFORE_QUEUE
 	d_step {
+#ifndef BUG_ASK_WITHOUT_LOCK
 		!qheld;
-		left = (count > 0 || closed)
+#endif
+		left = (pending > 0 || closed)
 	};
 #endif
 	if
@@ -893,6 +1156,7 @@ out:
 	fault = 0;
 	timed_out = 0;
 	interrupted = 0;
+	nowait = 0;
 	ok = 0;
 	/* The program has its events, and may see to what they tell of. Then the next call. */
 	if
@@ -915,7 +1179,7 @@ progress_delivered:
 			i = 0
 		fi;
 		if
-		:: fd_open -> goto again
+		:: fd_open -> goto call
 		:: LEAVES || !fd_open -> files--
 		fi
 	};
@@ -943,7 +1207,7 @@ call:
 		d_step {
 			!qheld;
 			use_kqueue();
-			saw = (saw || count > 0)
+			saw = (saw || pending > 0)
 		};
 		if
 		:: saw -> break
@@ -983,6 +1247,9 @@ inline add(k) {
 		kn[k].status = INFLUX;
 		kn[k].arc = INHAND;
 		kn[k].refs = 1;
+#if TO != FLAGS
+		kn[k].kflags = FLAGS;
+#endif
 		kn[k].credit = 1;
 		kqrefs++
 	};
@@ -1054,6 +1321,15 @@ inline modify(k) {
 				set(k, TOUCHED);
 				/* The one that is in hand, and one after that. */
 				kn[k].credit = 1 + (is(k, INFLUX) && kn[k].credit > 0);
+#if TO != FLAGS
+				kn[k].kflags = TO;
+				/* What was before the change is not counted. */
+				kn[k].told = (is(k, ACTIVE) > 0);
+#endif
+#if ADDS & CLEAR
+				/* It is to be told anew. */
+				kn[k].told = kn[k].told + (is(k, INFLUX) > 0);
+#endif
 				unset(k, DISABLED)
 			:: kind == DISABLE -> set(k, DISABLED)
 			:: kind == ENABLE ->
@@ -1348,13 +1624,17 @@ proctype monitor() {
 				assert(kn[k].refs == 2 + kn[k].filed);
 				/* No lost event. */
 				assert(!kn[k].unseen || is(k, DISABLED | QUEUED));
-				assert(!cond[OBJ(k)] || (FLAGS & CLEAR) || is(k, DISABLED | QUEUED));
+				assert(!cond[OBJ(k)] || COUNTED || is(k, DISABLED | QUEUED));
 				/* No knote outlives its descriptor. */
 				assert(!slot[OBJ(k)] && kn[k].filed)
 			:: !kn[k].indexed && kn[k].born ->
 				assert(kn[k].freed);
 				/* No registration is lost. */
-				assert(closed || deleted || (FLAGS & ONESHOT && kn[k].credit == 0))
+				assert(closed || deleted || (FLAGS & ONESHOT && kn[k].credit == 0)
+#if ADDS & ONESHOT
+					|| kn[k].through
+#endif
+					)
 			:: else
 			fi;
 			k++
@@ -1377,6 +1657,9 @@ init {
 			kn[k].indexed = 1;
 			kn[k].filed = 1;
 			kn[k].hooked = 1;
+#if TO != FLAGS
+			kn[k].kflags = FLAGS;
+#endif
 			kn[k].credit = 1;
 			k++
 		:: else -> break

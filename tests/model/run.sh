@@ -52,11 +52,22 @@ options=(
 	[unload]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 CLOSER=1 EARLY=1"
 	# Nobody goes round for ever without delivering or sleeping.
 	[progress]="FLAGS=$level"
+	# A level-triggered knote that is disabled while it is in hand, with an event or none.
+	[disable]="FLAGS=$level CHANGES=1 KINDS=$disable"
+	# ... and one that is added anew, and is for edges then.
+	[change]="FLAGS=$level TO=$clear CHANGES=1 KINDS=$add"
+	# The filter makes an event one of edges, or the last one, in spite of a change.
+	[adds]="FLAGS=$level ACTIVATORS=1 ADDS=$clear CHANGES=1 KINDS=$add"
+	[last]="FLAGS=$level ACTIVATORS=1 ADDS=$oneshot CHANGES=1 KINDS=$add"
+	# A call that does not wait asks without the lock.
+	[nowait]="FLAGS=$level NOWAITS=2 LEAVES=1"
+	# The machine has the waker look who sleeps before it is seen to write.
+	[weak]="FLAGS=$clear WEAK=1 EARLY=1"
 	# Two end a knote at once.
 	[twice]="FLAGS=$level SCANNERS=1 ACTIVATORS=1 CLOSER=1 CHANGES=1 KINDS=$delete"
 )
 order=(level oneshot delete readd clear told dispatch rooms batch batches poll add
-	again addclose unload progress twice)
+	again addclose unload progress disable change adds last nowait weak twice)
 
 # Which configuration finds which bug.
 bugs=(
@@ -82,6 +93,17 @@ bugs=(
 	SLOT_NOT_LOOKED_AT:add		# the descriptor was closed before the insertion
 	UNLOAD_DOES_NOT_WAIT:unload	# the module goes under the close hook
 	SECOND_ENDER:twice		# who ends it second returns first
+	LEVEL_THOUGH_DROPPED:level	# the short cut queues what was deleted in hand
+	LEVEL_THOUGH_DISABLED:disable	# ... or disabled
+	LEVEL_THOUGH_TOUCHED:change	# ... or was added anew, for edges
+	LEVEL_BY_KNOTE:adds		# ... goes by the flags of the knote, not of the event
+	IDLE_THOUGH_ACTIVE:level	# the other parks what was activated in hand
+	IDLE_THOUGH_DROPPED:level	# ... or deleted
+	IDLE_THOUGH_DISABLED:disable	# ... or disabled, which is forgotten
+	LAST_IS_TOUCHED:last		# EV_ADD keeps what the filter is through with
+	ONE_STOPS:rooms			# a scan ends with the first one, which had no event
+	COUNT_LATE:nowait		# what is queued is counted after the lock
+	ASK_WITHOUT_LOCK:weak		# the sleeper looks as has_nothing() does
 	SLOT_USED_AGAIN:again		# closed, and in its slot again, before the insertion
 )
 
