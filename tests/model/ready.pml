@@ -407,7 +407,9 @@ inline give_up_level(k, flags) {
 
 inline give_up_idle(k) {
 	assert(kn[k].arc == INHAND);
+#ifndef BUG_PUT_ALWAYS_QUEUES
 	quick = ((kn[k].status & (255 - IDLE_IGNORES)) == INFLUX);
+#endif
 	if
 	:: quick ->
 		kn[k].status = 0;
