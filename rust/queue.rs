@@ -372,6 +372,8 @@ impl Kqueue {
                 let Some(kn) = taken else { break };
                 self.end_taken(kn, Context::MaySleep);
             }
+            // There may be as many as memory has room for.
+            relax();
         }
         let memory = self.index.lock().take_memory();
         drop(memory);

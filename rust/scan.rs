@@ -14,7 +14,10 @@ use crate::{
     queue::{Context, Kqueue, QueueState},
     stack_vec::{Slots, StackVec},
     uapi::*,
-    wrap::lock::IrqSpinGuard,
+    wrap::{
+        lock::IrqSpinGuard,
+        task::{killed, relax},
+    },
 };
 use core::{mem::MaybeUninit, ops::ControlFlow};
 use kernel::{list::ListArc, prelude::*};
@@ -135,7 +138,7 @@ impl Kqueue {
     /// sleep.
     ///
     /// `EBADF`: the kqueue is closed. `EFAULT`: events could not be stored, and none was before;
-    /// they stay.
+    /// they stay. `EINTR`: the task is to die.
     // The list in parts, and the answer as it is: all of it is in registers.
     #[inline(always)]
     pub(crate) fn scan(&self, addr: usize, room: usize, layout: Layout) -> Answer {
@@ -255,6 +258,16 @@ impl Kqueue {
         sofar.total = count;
         list.advance(count);
         while list.room != 0 {
+            // There may be as many as memory has room for, and none of them have an event: others
+            // can run, and the caller can be killed.
+            relax();
+            if killed() {
+                self.pass_on(self.queue().lock(), sofar.requeued);
+                return match sofar.total {
+                    0 => EINTR.into(),
+                    total => Answer::of(total),
+                };
+            }
             match self.scan_batch(&list, &mut sofar) {
                 ControlFlow::Break(answer) => return answer,
                 ControlFlow::Continue(count) => {

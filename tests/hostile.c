@@ -6,8 +6,10 @@
  */
 #include "kqtest.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #define TIMERS_MAX	"/sys/module/kqueue/parameters/timers_max"
 
@@ -501,6 +503,101 @@ TEST_F(crowd, does_not_keep_others_from_running)
 	} else {
 		EXPECT_EQ(0, status);
 	}
+}
+
+/*
+ * What one call can do to many that are ready, and turn out to have nothing to tell.
+ */
+
+FIXTURE(idle) {
+	int kq, fd;
+	atomic_int *stage;
+};
+
+FIXTURE_SETUP(idle)
+{
+	struct kevent *changes = calloc(KNOTES, sizeof(*changes));
+	int i;
+
+	ASSERT_NE(NULL, changes);
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	self->fd = eventfd(0, 0);
+	ASSERT_LE(0, self->fd);
+	for (i = 0; i < KNOTES; i++)
+		EV_SET(&changes[i], self->fd, EVFILT_READ,
+		       EV_ADD | EV_UDATA_SPECIFIC, 0, 0, (uintptr_t)i);
+	ASSERT_EQ(0, kev(self->kq, changes, KNOTES, NULL, 0, NULL));
+	free(changes);
+	self->stage = shared_int();
+	ASSERT_NE(NULL, self->stage);
+	ASSERT_EQ(0, one_cpu());
+}
+
+FIXTURE_TEARDOWN(idle)
+{
+	close(self->kq);
+}
+
+/* In another process, which shares the table: its end ends no knote. */
+static void scan_in_vain(FIXTURE_DATA(idle) *self)
+{
+	eventfd_t value;
+	struct kevent ev;
+
+	for (;;) {
+		if (eventfd_write(self->fd, 1) || eventfd_read(self->fd, &value))
+			_exit(1);
+		*self->stage = 1;
+		if (kevent(self->kq, NULL, 0, &ev, 1, &zero))
+			_exit(1);
+		*self->stage = 0;
+	}
+}
+
+/* As a kqueue that watches it says. */
+static int64_t are_ready(int kq)
+{
+	int outer = kqueue(), n;
+	struct kevent ev;
+
+	if (change(outer, kq, EVFILT_READ, EV_ADD))
+		return -1;
+	n = poll_events(outer, &ev, 1);
+	close(outer);
+	return n == 1 ? ev.data : n;
+}
+
+#define KILLED	10
+
+TEST_F_TIMEOUT(idle, scan_ends_when_its_thread_is_killed, 300)
+{
+	int i = 0, ended = 0;
+	struct kevent ev;
+	pid_t pid;
+
+	while (i < KILLED) {
+		*self->stage = 0;
+		pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+		if (!pid)
+			scan_in_vain(self);
+		ASSERT_LT(0, pid);
+		ASSERT_TRUE(EVENTUALLY(*self->stage == 1));
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(-SIGKILL, reap(pid));
+		/* Elsewhere it was not in the call. */
+		if (*self->stage == 1) {
+			ended += are_ready(self->kq) > 0;
+			i++;
+		}
+		/* What it has not come to is for another. */
+		ASSERT_EQ(0, poll_events(self->kq, &ev, 1));
+		ASSERT_EQ(0, are_ready(self->kq));
+	}
+	/* It may have come to the end of it just then. */
+	EXPECT_LE(KILLED / 2, ended) TH_LOG("%d of %d", ended, KILLED);
+	ASSERT_EQ(0, eventfd_write(self->fd, 1));
+	EXPECT_EQ(1, poll_events(self->kq, &ev, 1));
 }
 
 TEST_HARNESS_MAIN
