@@ -666,6 +666,10 @@ TEST_F(changes, reserved_filters_cannot_be_added)
 {
 	EXPECT_EQ(-EINVAL, change(self->kq, 1, EVFILT_AIO, EV_ADD));
 	EXPECT_EQ(-EINVAL, change(self->kq, 1, EVFILT_DEVICE, EV_ADD));
+	/* So there are none. */
+	EXPECT_NE(0, change(self->kq, 1, EVFILT_AIO, EV_DELETE));
+	EXPECT_NE(0, change(self->kq, 1, EVFILT_DEVICE, EV_DELETE));
+	EXPECT_EQ(0, pending(self->kq));
 }
 
 TEST_HARNESS_MAIN
