@@ -4,8 +4,11 @@
  * and on what is no descriptor at all.
  */
 #include "kqtest.h"
+#include "fs.h"
 #include "net.h"
 
+#include <linux/io_uring.h>
+#include <linux/perf_event.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -193,6 +196,101 @@ TEST_F(files, epoll_is_readable_while_it_has_an_event)
 	EXPECT_EQ(0, pending(self->kq));
 }
 
+/* A ring with one completion, until it is taken. */
+TEST_F(files, io_uring_is_readable_while_it_has_a_completion)
+{
+	struct io_uring_params p = {};
+	unsigned int *head, *tail, mask;
+	struct io_uring_sqe *sqes;
+	char *ring;
+	int fd = syscall(SYS_io_uring_setup, 4, &p);
+
+	if (fd < 0)
+		SKIP(return, "io_uring: errno %d", errno);
+	ASSERT_TRUE(p.features & IORING_FEAT_SINGLE_MMAP);
+	ring = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe),
+		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+		    IORING_OFF_SQ_RING);
+	ASSERT_NE(MAP_FAILED, (void *)ring);
+	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES);
+	ASSERT_NE(MAP_FAILED, (void *)sqes);
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	EXPECT_EQ(0, pending(self->kq));
+	/* There is room for submissions. */
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_WRITE));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_WRITE, self->ev[0].filter);
+	ASSERT_EQ(0, change(self->kq, fd, EVFILT_WRITE, EV_DELETE));
+
+	tail = (unsigned int *)(ring + p.sq_off.tail);
+	mask = *(unsigned int *)(ring + p.sq_off.ring_mask);
+	memset(&sqes[0], 0, sizeof(sqes[0]));
+	sqes[0].opcode = IORING_OP_NOP;
+	((unsigned int *)(ring + p.sq_off.array))[*tail & mask] = 0;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(1, syscall(SYS_io_uring_enter, fd, 1, 0, 0, NULL, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(fd, self->ev[0].ident);
+	EXPECT_EQ(1, self->ev[0].data);
+	EXPECT_EQ(0, self->ev[0].flags & (EV_EOF | EV_ERROR));
+	head = (unsigned int *)(ring + p.cq_off.head);
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, close(fd));
+}
+
+/* A buffer of samples, one for each page that is touched. */
+TEST_F(files, perf_event_is_readable_when_there_are_samples)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_PAGE_FAULTS,
+		.sample_type = PERF_SAMPLE_IP,
+		.sample_period = 1,
+		.wakeup_events = 1,
+	};
+	const size_t page = sysconf(_SC_PAGESIZE);
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	volatile char *touched;
+	void *ring;
+
+	if (fd < 0)
+		SKIP(return, "perf_event_open: errno %d", errno);
+	ring = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	/* What was faulted in until now is told; then it is quiet. */
+	ASSERT_TRUE(EVENTUALLY(pending(self->kq) == 0));
+	touched = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)touched);
+	*touched = 1;
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(fd, self->ev[0].ident);
+	EXPECT_EQ(1, self->ev[0].data);
+	ASSERT_EQ(0, close(fd));
+}
+
+/* The kernel's log: what is written to it can be read. */
+TEST_F(files, device_is_as_its_poll_says)
+{
+	static const char line[] = "kqueue: a line for a test\n";
+	int fd = open("/dev/kmsg", O_RDWR | O_NONBLOCK);
+
+	if (fd < 0)
+		SKIP(return, "/dev/kmsg: errno %d", errno);
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	ASSERT_TRUE(EVENTUALLY(lseek(fd, 0, SEEK_END) == 0 &&
+			       pending(self->kq) == 0));
+	ASSERT_EQ(sizeof(line) - 1, write(fd, line, sizeof(line) - 1));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(fd, self->ev[0].ident);
+	EXPECT_EQ(1, self->ev[0].data);
+	ASSERT_EQ(0, close(fd));
+}
+
 /*
  * Files without a poll of their own, neither regular nor directories.
  */
@@ -218,6 +316,34 @@ TEST_F(files, dev_null_is_always_ready_with_data_0)
 		ASSERT_EQ(0, close(fd));
 	}
 	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(files, block_device_is_always_ready_with_data_0)
+{
+	char path[] = "/tmp/kqueue-block-XXXXXX", device[64];
+	int image, fd, n;
+
+	image = mkstemp(path);
+	ASSERT_LE(0, image);
+	ASSERT_EQ(0, ftruncate(image, 1 << 20));
+	fd = fs_loop(path, device, sizeof(device));
+	unlink(path);
+	if (fd < 0)
+		SKIP(return, "no loop device: %d", fd);
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_WRITE));
+	for (n = 0; n < 3; n++) {
+		ASSERT_EQ(2, poll_events(self->kq, self->ev, 8));
+		EXPECT_EQ(0, self->ev[0].data);
+		EXPECT_EQ(0, self->ev[1].data);
+		EXPECT_EQ(0, self->ev[0].flags & EV_EOF);
+		EXPECT_EQ(0, self->ev[1].flags & EV_EOF);
+	}
+	/* At its end, too. */
+	ASSERT_LT(0, lseek(fd, 0, SEEK_END));
+	EXPECT_EQ(2, pending(self->kq));
+	ASSERT_EQ(0, close(fd));
+	close(image);
 }
 
 TEST_F(files, dev_null_with_clear_is_reported_once)
