@@ -177,4 +177,30 @@ TEST_F(flavour, user_flags_after_a_delivery_with_clear)
 	EXPECT_EQ(variant->replaces ? 5 : 0, self->ev[0].fflags);
 }
 
+TEST_F(flavour, timer_of_0_is_one_unit)
+{
+	double start = now();
+
+	ASSERT_EQ(0, change_all(self->kq, 1, EVFILT_TIMER, EV_ADD | EV_ONESHOT,
+				NOTE_SECONDS, 0, NULL));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(1, self->ev[0].data);
+	EXPECT_LE(1, now() - start);
+}
+
+TEST_F(flavour, data_of_an_exit_is_the_status_but_in_macos)
+{
+	const bool macos = variant->number == KQUEUE_FLAVOUR_MACOS;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(5);
+	ASSERT_EQ(0, change_all(self->kq, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0,
+				NULL));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(macos ? 0 : status, self->ev[0].data);
+}
+
 TEST_HARNESS_MAIN

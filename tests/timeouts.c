@@ -67,6 +67,26 @@ TEST_F(timeouts, passed_without_an_event_gives_none)
 	}
 }
 
+/* The shortest of many waits, and a tick, in seconds. */
+TEST_F(timeouts, resolution_is_finer_than_a_tick)
+{
+	const struct timespec ts = { .tv_nsec = 100000 };
+	double start, shortest = 1, tick;
+	struct timespec res;
+	int i;
+
+	ASSERT_EQ(0, clock_getres(CLOCK_MONOTONIC_COARSE, &res));
+	tick = res.tv_nsec / 1e9;
+	ASSERT_EQ(0, change(self->kq, 1, EVFILT_USER, EV_ADD));
+	for (i = 0; i < 2000 && shortest >= tick / 2; i++) {
+		start = now();
+		ASSERT_EQ(0, kev(self->kq, NULL, 0, self->ev, 8, &ts));
+		if (now() - start < shortest)
+			shortest = now() - start;
+	}
+	EXPECT_GT(tick / 2, shortest) TH_LOG("%d waits", i);
+}
+
 TEST_F(timeouts, event_before_it_passes_ends_the_wait)
 {
 	const struct timespec ts = { .tv_sec = 1000, .tv_nsec = 999999999 };

@@ -134,6 +134,26 @@ TEST_F(unit, of_zero_is_one)
 	EXPECT_LE(1, now() - start);
 }
 
+/* As with a timeout. */
+TEST_F(timer, resolution_is_finer_than_a_tick)
+{
+	double start, shortest = 1, tick;
+	struct timespec res;
+	int i;
+
+	ASSERT_EQ(0, clock_getres(CLOCK_MONOTONIC_COARSE, &res));
+	tick = res.tv_nsec / 1e9;
+	for (i = 0; i < 2000 && shortest >= tick / 2; i++) {
+		start = now();
+		ASSERT_EQ(0, timer(self->kq, EV_ADD | EV_ONESHOT, NOTE_USECONDS,
+				   100));
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+		if (now() - start < shortest)
+			shortest = now() - start;
+	}
+	EXPECT_GT(tick / 2, shortest) TH_LOG("%d timers", i);
+}
+
 TEST_F(timer, repeats)
 {
 	int i;
@@ -207,6 +227,37 @@ TEST_F(timer, at_a_time_expires_once)
 	EXPECT_EQ(0, pending(self->kq));
 	/* It is still there, to be set anew. */
 	EXPECT_EQ(0, timer(self->kq, EV_DELETE, 0, 0));
+}
+
+/* Whoever sets the clock: a time of day comes sooner, a span of time does not. */
+TEST_F(timer, at_a_time_goes_by_the_clock_and_others_do_not)
+{
+	struct timespec begun, set, back;
+	double start;
+	int n, ret;
+
+	ASSERT_EQ(0, change_all(self->kq, 1, EVFILT_TIMER, EV_ADD,
+				NOTE_SECONDS | NOTE_ABSTIME, realtime() + HOUR,
+				NULL));
+	ASSERT_EQ(0, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD, NOTE_SECONDS,
+				HOUR, NULL));
+	ASSERT_EQ(0, pending(self->kq));
+	start = now();
+	ASSERT_EQ(0, clock_gettime(CLOCK_REALTIME, &begun));
+	set = begun;
+	set.tv_sec += 2 * HOUR;
+	ret = clock_settime(CLOCK_REALTIME, &set);
+	n = ret ? 0 : wait_events(self->kq, self->ev, 8);
+	back = begun;
+	back.tv_sec += now() - start;
+	clock_settime(CLOCK_REALTIME, &back);
+	if (ret)
+		SKIP(return, "the clock cannot be set");
+	ASSERT_EQ(1, n);
+	EXPECT_EQ(1, self->ev[0].ident);
+	EXPECT_EQ(1, self->ev[0].data);
+	/* It has expired for good. */
+	EXPECT_EQ(0, pending(self->kq));
 }
 
 TEST_F(timer, added_anew_starts_anew)
@@ -370,6 +421,14 @@ FIXTURE_VARIANT_ADD(bad_time, all_units) {
 	.data = 1,
 };
 
+FIXTURE_VARIANT_ADD(bad_time, negative_time_of_day) {
+	.fflags = NOTE_SECONDS | NOTE_ABSTIME, .data = -1,
+};
+
+FIXTURE_VARIANT_ADD(bad_time, overflowing_time_of_day) {
+	.fflags = NOTE_SECONDS | NOTE_ABSTIME, .data = INT64_MAX / 1000000000 + 1,
+};
+
 FIXTURE_SETUP(bad_time)
 {
 	self->kq = kqueue();
@@ -432,6 +491,41 @@ TEST_F(timer, past_the_limit_is_refused)
 	EXPECT_EQ(0, change(self->kq, 1, EVFILT_TIMER, EV_DELETE));
 	EXPECT_EQ(0, change_all(self->kq, 3, EVFILT_TIMER, EV_ADD,
 				NOTE_SECONDS, HOUR, NULL));
+	EXPECT_EQ(0, set_parameter(TIMERS_MAX, "65536"));
+}
+
+TEST_F(timer, limit_counts_those_that_are_there)
+{
+	int other = kqueue();
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, set_parameter(TIMERS_MAX, "2"));
+	EXPECT_EQ(0, change_all(other, 1, EVFILT_TIMER, EV_ADD, NOTE_SECONDS,
+				HOUR, NULL));
+	EXPECT_EQ(0, timer(self->kq, EV_ADD | EV_ONESHOT, 0, 1));
+	EXPECT_EQ(-ENOMEM, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD,
+				      NOTE_SECONDS, HOUR, NULL));
+	EXPECT_EQ(-ENOENT, change(self->kq, 2, EVFILT_TIMER, EV_DELETE));
+	/* What was refused for another reason took nothing. */
+	EXPECT_EQ(-EINVAL, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD, 0, -1,
+				      NULL));
+	/* One that was delivered for the last time is not there any more. */
+	EXPECT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(0, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD, NOTE_SECONDS,
+				HOUR, NULL));
+	EXPECT_EQ(-ENOMEM, change_all(self->kq, 3, EVFILT_TIMER, EV_ADD,
+				      NOTE_SECONDS, HOUR, NULL));
+	/* Nor are those of a kqueue that was closed. */
+	EXPECT_EQ(0, close(other));
+	EXPECT_EQ(0, change_all(self->kq, 3, EVFILT_TIMER, EV_ADD, NOTE_SECONDS,
+				HOUR, NULL));
+	/* Lowered under what is there, it only keeps new ones out. */
+	EXPECT_EQ(0, set_parameter(TIMERS_MAX, "1"));
+	EXPECT_EQ(0, change(self->kq, 2, EVFILT_TIMER, EV_DELETE));
+	EXPECT_EQ(-ENOMEM, change_all(self->kq, 2, EVFILT_TIMER, EV_ADD,
+				      NOTE_SECONDS, HOUR, NULL));
+	EXPECT_EQ(0, change_all(self->kq, 3, EVFILT_TIMER, EV_ADD, 0, 1, NULL));
+	EXPECT_EQ(1, wait_events(self->kq, self->ev, 8));
 	EXPECT_EQ(0, set_parameter(TIMERS_MAX, "65536"));
 }
 
