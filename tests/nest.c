@@ -104,6 +104,36 @@ TEST_F(nest, in_a_ring_is_refused)
 	EXPECT_EQ(0, watch(self->kq[0], self->kq[3]));
 }
 
+TEST_F(nest, what_is_refused_leaves_nothing)
+{
+	int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		ASSERT_EQ(0, watch(self->kq[i], self->kq[i + 1]));
+	}
+	/* A ring, too deep, itself, and for writing. */
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(-ELOOP, watch(self->kq[1], self->kq[0]));
+		ASSERT_EQ(-ELOOP, watch(self->kq[DEPTH], self->kq[DEPTH + 1]));
+		ASSERT_EQ(-EINVAL, watch(self->kq[1], self->kq[1]));
+		ASSERT_EQ(-EINVAL, change(self->kq[1], self->kq[2], EVFILT_WRITE, EV_ADD));
+	}
+	EXPECT_EQ(-ENOENT, change(self->kq[1], self->kq[0], EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(-ENOENT, change(self->kq[DEPTH], self->kq[DEPTH + 1], EVFILT_READ,
+				  EV_DELETE));
+	EXPECT_EQ(-ENOENT, change(self->kq[1], self->kq[2], EVFILT_WRITE, EV_DELETE));
+	/* What is there goes on, */
+	ASSERT_EQ(0, add_user(self->kq[DEPTH], 1));
+	ASSERT_EQ(0, trigger(self->kq[DEPTH], 1));
+	EXPECT_EQ(1, wait_events(self->kq[0], self->ev, 8));
+	/* and what stood in the way does not any more. */
+	ASSERT_EQ(0, change(self->kq[0], self->kq[1], EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(0, watch(self->kq[DEPTH], self->kq[DEPTH + 1]));
+	EXPECT_EQ(-ELOOP, watch(self->kq[0], self->kq[1]));
+	ASSERT_EQ(0, change(self->kq[DEPTH], self->kq[DEPTH + 1], EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(0, watch(self->kq[0], self->kq[1]));
+}
+
 TEST_F(nest, a_ring_that_was_opened_can_be_closed_elsewhere)
 {
 	ASSERT_EQ(0, watch(self->kq[0], self->kq[1]));

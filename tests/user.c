@@ -418,6 +418,59 @@ TEST_F(user, trigger_ends_another_threads_wait)
 	EXPECT_EQ((void *)&one, w.events[0].udata);
 }
 
+static int has_ended(struct waiter *w, int count)
+{
+	int i, ended = 0;
+
+	for (i = 0; i < count; i++)
+		ended += w[i].done;
+	return ended;
+}
+
+#define SLEEPERS	6
+
+/* Each has room for one, and does not come back. */
+TEST_F(user, as_many_threads_are_woken_as_there_are_events)
+{
+	struct waiter w[SLEEPERS] = {};
+	struct kevent ch[SLEEPERS];
+	int i;
+
+	for (i = 0; i < SLEEPERS; i++) {
+		w[i].kq = self->kq;
+		w[i].nevents = 1;
+		ASSERT_TRUE(waiter_sleeps(&w[i]));
+	}
+	/* Two at first, and the rest in one call. */
+	for (i = 0; i < SLEEPERS; i++)
+		EV_SET(&ch[i], i, EVFILT_USER, EV_ADD | EV_ONESHOT,
+		       NOTE_TRIGGER, 0, NULL);
+	ASSERT_EQ(0, kev(self->kq, ch, 2, NULL, 0, NULL));
+	ASSERT_TRUE(EVENTUALLY(has_ended(w, SLEEPERS) == 2));
+	usleep(20000);
+	EXPECT_EQ(2, has_ended(w, SLEEPERS));
+	ASSERT_EQ(0, kev(self->kq, ch + 2, SLEEPERS - 2, NULL, 0, NULL));
+	for (i = 0; i < SLEEPERS; i++) {
+		ASSERT_EQ(1, waiter_result(&w[i]));
+	}
+}
+
+/* One that stays is for all who wait, also for those with room for more. */
+TEST_F(user, one_that_stays_wakes_all_threads_that_wait)
+{
+	struct waiter w[SLEEPERS] = {};
+	int i;
+
+	for (i = 0; i < SLEEPERS; i++) {
+		w[i].kq = self->kq;
+		ASSERT_TRUE(waiter_sleeps(&w[i]));
+	}
+	ASSERT_EQ(0, add(self->kq, 1, 0, NOTE_TRIGGER, 0, NULL));
+	for (i = 0; i < SLEEPERS; i++) {
+		ASSERT_EQ(1, waiter_result(&w[i]));
+	}
+}
+
 TEST_F(user, event_added_by_another_thread_ends_a_wait)
 {
 	struct waiter w = { .kq = self->kq };
