@@ -1275,15 +1275,15 @@ inline add(k) {
 	:: else ->
 		won = 0;
 #ifndef BUG_SLOT_NOT_LOOKED_AT
-		if
 #ifndef BUG_SLOT_USED_AGAIN
-		/* Or a close has taken it: the slot may hold the file again. */
-		:: slot[OBJ(k)] || !kn[k].filed -> end(k)
-#else
-		:: slot[OBJ(k)] -> end(k)
+		/* A close may have taken it: the slot may hold the file again. */
+		ok = !kn[k].filed;
 #endif
+		if
+		:: ok || slot[OBJ(k)] -> end(k)
 		:: else
 		fi;
+		ok = 0;
 #endif
 		/* begin */
 		d_step {
