@@ -882,4 +882,16 @@ TEST_F(core, kfilter_bad_pointers_are_efault)
 	EXPECT_EQ(-EFAULT, kqueue_ioctl(self->kq, KFILTER_BYFILTER, none));
 }
 
+TEST_F(core, kfilter_number_that_cannot_be_stored_is_efault)
+{
+	struct kfilter_mapping *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, (void *)map);
+	map->name = "EVFILT_READ";
+	ASSERT_EQ(0, mprotect(map, 4096, PROT_READ));
+	EXPECT_EQ(-EFAULT, kqueue_ioctl(self->kq, KFILTER_BYNAME, map));
+	EXPECT_EQ(0, map->filter);
+}
+
 TEST_HARNESS_MAIN

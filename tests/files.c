@@ -135,6 +135,38 @@ TEST_F(files, signalfd_is_readable_while_a_signal_is_pending)
 	EXPECT_EQ(0, pending(self->kq));
 }
 
+/*
+ * What a signalfd is asked about is who asks, and what it is told by goes with that
+ * process, while the file and the registration stay. Other readers are to look then.
+ */
+TEST_F(files, signalfd_outlives_the_process_that_registered_it)
+{
+	sigset_t set;
+	pid_t pid;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	fd = signalfd(-1, &set, 0);
+	ASSERT_LE(0, fd);
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		CHILD_CHECK(!watch(self->kq, fd, EVFILT_READ));
+		CHILD_CHECK(!pending(self->kq));
+		_exit(0);
+	}
+	ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+	ASSERT_EQ(0, reap(pid));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(fd, self->ev[0].ident);
+	EXPECT_EQ(1, self->ev[0].data);
+	EXPECT_EQ(0, change(self->kq, fd, EVFILT_READ, EV_DELETE));
+	EXPECT_EQ(0, pending(self->kq));
+	/* As with epoll, nobody else tells of the signals of this one. */
+	close(fd);
+}
+
 TEST_F(files, inotify_data_is_the_bytes_there)
 {
 	char dir[] = "/tmp/kqueue-inotify-XXXXXX";

@@ -166,6 +166,11 @@ TEST_F(kapi, filters_answer_to_their_names_and_numbers)
 	EXPECT_TRUE(shown);
 }
 
+TEST_F(kapi, a_module_is_told_the_number_that_its_filter_got)
+{
+	EXPECT_EQ(self->kntest, (int)read_number(KNTEST "number"));
+}
+
 TEST_F(kapi, a_number_is_had_by_one)
 {
 	EXPECT_EQ(0, command("add -100"));
@@ -257,6 +262,21 @@ TEST_F(kapi, a_module_can_register_for_a_process)
 	EXPECT_EQ(-EBADF, command("register 1000 7"));
 	EXPECT_EQ(-EBADF, command("register -1 7"));
 	close(null);
+}
+
+TEST_F(kapi, a_module_cannot_register_for_another_process)
+{
+	EXPECT_EQ(-EINVAL, command("register_other %d 8", self->kq));
+	EXPECT_EQ(0, knotes(self->kq));
+}
+
+/* Of the locks whose functions are the module's own, as kl_locked can be asked. */
+TEST_F(kapi, a_lock_that_is_said_to_be_held_and_is_not_is_told)
+{
+	EXPECT_EQ(0, command("tell_locked 2 1"));
+	EXPECT_EQ(self->misuses, misuses());
+	EXPECT_EQ(0, command("tell_falsely 2 1"));
+	EXPECT_EQ(self->misuses + 1, misuses());
 }
 
 TEST_F(kapi, what_was_destroyed_is_not_used)
@@ -413,6 +433,59 @@ TEST_F(kapi, a_filter_in_rust_can_say_that_an_event_is_the_last)
 		EXPECT_EQ(0, pending(self->kq));
 		EXPECT_EQ(0, knotes(self->kq));
 	}
+}
+
+/* With events that are not asked for, but are in the knote. */
+TEST_F(kapi, the_last_event_of_a_filter_comes_with_others)
+{
+	ASSERT_EQ(0, command("add -100"));
+	ASSERT_EQ(0, change_all(self->kq, 9, -100, EV_ADD, 0, 10, NULL));
+	ASSERT_EQ(0, change_all(self->kq, 1, EVFILT_USER, EV_ADD, NOTE_TRIGGER, 0, NULL));
+	ASSERT_EQ(2, poll_events(self->kq, self->ev, 16));
+	EXPECT_EVENT(self->ev[0], 9, 0, 10, EV_ONESHOT | EV_EOF);
+	EXPECT_EQ(1, self->ev[1].ident);
+	EXPECT_EQ(1, knotes(self->kq));
+	EXPECT_EQ(1, pending(self->kq));
+	EXPECT_EQ(0, command("del -100"));
+}
+
+TEST_F(kapi, a_knote_on_no_list_can_be_activated)
+{
+	EXPECT_EQ(-ENOENT, command("activate 10"));
+	ASSERT_EQ(0, command("add -100"));
+	ASSERT_EQ(0, change(self->kq, 9, -100, EV_ADD));
+	EXPECT_EQ(0, pending(self->kq));
+	EXPECT_EQ(0, command("activate 10"));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EVENT(self->ev[0], 9, 0, 10, EV_ONESHOT | EV_EOF);
+	EXPECT_EQ(-ENOENT, command("activate 10"));
+	EXPECT_EQ(0, command("del -100"));
+}
+
+TEST_F(kapi, a_list_in_rust_tells_all_that_are_on_it)
+{
+	int bell, i;
+
+	ASSERT_EQ(0, load("bell", ""));
+	bell = by_name(self->kq, "EVFILT_BELL");
+	ASSERT_GT(-EVFILT_SYSCOUNT, bell);
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, change_all(self->kq, i, bell, EV_ADD, 0, i == 2 ? 5 : 0, NULL));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 16));
+	EXPECT_EVENT(self->ev[0], 2, 0, 5, EV_CLEAR);
+	EXPECT_EQ(0, change_all(self->kq, 0, bell, 0, 0, 3, NULL));
+	ASSERT_EQ(3, poll_events(self->kq, self->ev, 16));
+	for (i = 0; i < 3; i++)
+		EXPECT_EVENT(self->ev[i], i, 0, 3, EV_CLEAR);
+	/* One in the middle goes. */
+	EXPECT_EQ(0, change(self->kq, 1, bell, EV_DELETE));
+	EXPECT_EQ(0, change_all(self->kq, 2, bell, 0, 0, 4, NULL));
+	ASSERT_EQ(2, poll_events(self->kq, self->ev, 16));
+	EXPECT_EVENT(self->ev[0], 0, 0, 4, EV_CLEAR);
+	EXPECT_EVENT(self->ev[1], 2, 0, 4, EV_CLEAR);
+	EXPECT_EQ(0, change(self->kq, 0, bell, EV_DELETE));
+	EXPECT_EQ(0, change(self->kq, 2, bell, EV_DELETE));
+	EXPECT_TRUE(unloads("bell"));
 }
 
 /* The registration of a module that fails to begin goes, and no one could use it. */

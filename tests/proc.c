@@ -780,6 +780,39 @@ static void track_a_set_uid_program(void *arg)
 	CHILD_CHECK(pending(kq) == 1);
 }
 
+/* alice follows what is her own, until that has something to hide. */
+static void track_ones_own(void *arg)
+{
+	struct kevent ev[4];
+	struct child c;
+	pid_t child;
+	int kq;
+
+	(void)arg;
+	become(ALICE);
+	CHILD_CHECK(child_start(&c));
+	kq = kqueue();
+	CHILD_CHECK(!watch(kq, c.pid, NOTE_TRACK | NOTE_EXIT));
+	CHILD_CHECK(child_does(&c, 'v'));
+	CHILD_CHECK(poll_events(kq, ev, 4) == 1);
+	child = ev[0].ident;
+	CHILD_CHECK(child != c.pid && ev[0].fflags == NOTE_CHILD && ev[0].data == c.pid);
+	CHILD_CHECK(poll_events(kq, ev, 4) == 1);
+	CHILD_CHECK(ev[0].ident == (uintptr_t)child && ev[0].fflags == NOTE_EXIT &&
+		    ev[0].data == STATUS(7));
+	CHILD_CHECK(child_does(&c, 'h'));
+	CHILD_CHECK(child_does(&c, 'f'));
+	CHILD_CHECK(poll_events(kq, ev, 4) == 1);
+	CHILD_CHECK(ev[0].ident == (uintptr_t)c.pid && ev[0].fflags == NOTE_TRACKERR);
+	child_ends(&c);
+	CHILD_CHECK(child_reap(&c) == 33);
+}
+
+TEST_F(proc, track_follows_a_user_s_own_processes_that_hide_nothing)
+{
+	EXPECT_EQ(0, in_child(track_ones_own, NULL));
+}
+
 TEST_F(proc, track_follows_a_child_with_its_parent_and_its_status)
 {
 	struct child c;

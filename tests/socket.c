@@ -5,6 +5,8 @@
 #include "kqtest.h"
 #include "net.h"
 
+#include <linux/vm_sockets.h>
+
 #define ADD		EV_ADD
 #define ADD_CLEAR	(EV_ADD | EV_CLEAR)
 
@@ -1073,6 +1075,50 @@ TEST_F(seqpacket, end_is_reported_with_what_was_not_read)
 	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
 	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
 	EXPECT_EQ(3, self->ev[0].data);
+}
+
+/*
+ * A protocol that does not say how much there is.
+ */
+
+TEST(vsock_read_data_is_1)
+{
+	struct sockaddr_vm addr = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_LOCAL,
+		.svm_port = VMADDR_PORT_ANY,
+	};
+	int listener = socket(AF_VSOCK, SOCK_STREAM, 0), client, server, kq;
+	socklen_t len = sizeof(addr);
+	struct kevent ev[2];
+	char buf[8];
+
+	if (listener < 0 || bind(listener, (void *)&addr, sizeof(addr)))
+		SKIP(return, "no vsock within this machine");
+	ASSERT_EQ(0, listen(listener, 1));
+	ASSERT_EQ(0, getsockname(listener, (void *)&addr, &len));
+	addr.svm_cid = VMADDR_CID_LOCAL;
+	client = socket(AF_VSOCK, SOCK_STREAM, 0);
+	ASSERT_EQ(0, connect(client, (void *)&addr, sizeof(addr)));
+	server = accept(listener, NULL, NULL);
+	ASSERT_LE(0, server);
+	kq = kqueue();
+	ASSERT_LE(0, kq);
+
+	/* Nor is a low-water mark of any use. */
+	ASSERT_EQ(0, change_all(kq, server, EVFILT_READ, EV_ADD, NOTE_LOWAT, 100, NULL));
+	EXPECT_EQ(0, pending(kq));
+	ASSERT_EQ(5, write(client, "hello", 5));
+	ASSERT_EQ(1, wait_events(kq, ev, 2));
+	EXPECT_EQ(1, ev[0].data);
+	EXPECT_EQ(0, ev[0].flags & EV_EOF);
+	ASSERT_EQ(5, read(server, buf, sizeof(buf)));
+	EXPECT_EQ(0, pending(kq));
+	close(client);
+	ASSERT_EQ(1, wait_events(kq, ev, 2));
+	EXPECT_EQ(EV_EOF, ev[0].flags & EV_EOF);
+	close(server);
+	close(listener);
+	close(kq);
 }
 
 TEST_HARNESS_MAIN

@@ -11,6 +11,7 @@
 #include <linux/kqueue.h>
 #include <linux/module.h>
 #include <linux/rwsem.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -221,17 +222,27 @@ static const struct filterops other_ops = {
 };
 
 /* f_process and f_peek: an event for each 10, the last of which ends it. */
+static struct knote *tens;		/* the latest */
+static DEFINE_MUTEX(tens_lock);
+
 static int tens_attach(struct knote *kn)
 {
 	kn->kn_status &= ~KN_DETACHED;
 	kn->kn_data = kn->kn_sdata;
 	attached++;
+	mutex_lock(&tens_lock);
+	tens = kn;
+	mutex_unlock(&tens_lock);
 	return 0;
 }
 
 static void tens_detach(struct knote *kn)
 {
 	detached++;
+	mutex_lock(&tens_lock);
+	if (tens == kn)
+		tens = NULL;
+	mutex_unlock(&tens_lock);
 }
 
 static int tens_event(struct knote *kn, long hint)
@@ -306,6 +317,21 @@ static int destroy(int number)
 	return 0;
 }
 
+/* The latest knote, while it is not looked at, has so much more. */
+static int activate(long data)
+{
+	int ret = -ENOENT;
+
+	mutex_lock(&tens_lock);
+	if (tens) {
+		tens->kn_data += data;
+		knote_activate(tens);
+		ret = 0;
+	}
+	mutex_unlock(&tens_lock);
+	return ret;
+}
+
 static int command(const char *verb, long a, long b)
 {
 	struct kevent kev = { .ident = b, .filter = EVFILT_USER,
@@ -325,6 +351,10 @@ static int command(const char *verb, long a, long b)
 		return kqfd_register(a, &kev, current, 1);
 	if (!strcmp(verb, "register_nowait"))
 		return kqfd_register(a, &kev, current, 0);
+	if (!strcmp(verb, "register_other"))
+		return kqfd_register(a, &kev, &init_task, 1);
+	if (!strcmp(verb, "activate"))
+		return activate(a);
 	if (!strcmp(verb, "use_destroyed")) {
 		knlist_init_mtx(&destroyed, &mutex);
 		knlist_destroy(&destroyed);
@@ -345,6 +375,8 @@ static int list_command(const char *verb, long a, long b)
 		lock(a);
 		KNOTE_LOCKED(knl, b);
 		unlock(a);
+	} else if (!strcmp(verb, "tell_falsely")) {
+		KNOTE_LOCKED(knl, b);
 	} else if (!strcmp(verb, "tell_irq")) {
 		irq.number = a;
 		irq.hint = b;
@@ -411,12 +443,13 @@ static const struct file_operations command_fops = {
 };
 
 static struct dentry *dir;
+static int number;
 
 static int __init kntest_init(void)
 {
 	int i, ret;
 
-	ret = kfilter_register("EVFILT_KNTEST", &ops, NULL);
+	ret = kfilter_register("EVFILT_KNTEST", &ops, &number);
 	if (ret || fail)
 		return ret ? ret : -EINVAL;
 	for (i = 0; i < LISTS; i++) {
@@ -439,6 +472,7 @@ static int __init kntest_init(void)
 	newer_ops.f_newer = tens_peek;
 	dir = debugfs_create_dir("kntest", NULL);
 	debugfs_create_file("command", 0600, dir, NULL, &command_fops);
+	debugfs_create_u32("number", 0444, dir, (u32 *)&number);
 	debugfs_create_u64("attached", 0444, dir, &attached);
 	debugfs_create_u64("detached", 0444, dir, &detached);
 	debugfs_create_u64("told", 0444, dir, &told);
