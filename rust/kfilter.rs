@@ -32,19 +32,26 @@ pub(crate) enum Source {
     Descriptor(fn(&File) -> Result<&'static Filterops>),
     /// The same, of one that was opened with `O_PATH`, too.
     Path(fn(&File) -> Result<&'static Filterops>),
-    /// The number is kept free for what the BSDs have there: `EINVAL`, unless a module has it.
-    Reserved,
 }
 
 /// struct kfilter: a filter of the system's.
 pub(crate) struct Kfilter {
-    pub(crate) name: &'static CStr,
-    pub(crate) source: Source,
+    name: &'static CStr,
+    /// Without one the number is kept free for what the BSDs have there: `EINVAL`, unless a module
+    /// has it.
+    source: Option<Source>,
 }
 
 impl Kfilter {
     pub(crate) const fn new(name: &'static CStr, source: Source) -> Self {
-        Self { name, source }
+        Self {
+            name,
+            source: Some(source),
+        }
+    }
+
+    pub(crate) const fn reserved(name: &'static CStr) -> Self {
+        Self { name, source: None }
     }
 }
 
@@ -230,7 +237,7 @@ impl FoundFilter {
     /// What its `ident` is.
     pub(crate) fn ident(&self) -> Ident {
         match self {
-            Self::System(Source::Ident(_) | Source::Reserved) => Ident::Number,
+            Self::System(Source::Ident(_)) => Ident::Number,
             Self::System(Source::Descriptor(_)) => Ident::Descriptor,
             Self::System(Source::Path(_)) => Ident::Path,
             Self::Registered(ops) => match ops.registered() {
@@ -248,7 +255,6 @@ impl FoundFilter {
             Self::System(Source::Descriptor(kqfilter) | Source::Path(kqfilter)) => {
                 Ok(kqfilter(file.ok_or(EBADF)?)?.into())
             }
-            Self::System(Source::Reserved) => Err(EINVAL),
             Self::Registered(ops) => Ok(ops.clone()),
         }
     }
@@ -261,18 +267,12 @@ fn system(number: i32) -> Option<&'static Kfilter> {
 
 /// kfilter_byfilter: the filter of a number, for a change. May sleep.
 pub(crate) fn find(number: i32) -> Option<FoundFilter> {
-    match system(number) {
-        None
-        | Some(Kfilter {
-            source: Source::Reserved,
-            ..
-        }) => {
-            let registry = REGISTRY.lock();
-            let entry = registry.iter().find(|it| it.get().number == number)?;
-            entry.open().map(FoundFilter::Registered)
-        }
-        Some(kfilter) => Some(FoundFilter::System(kfilter.source)),
+    if let Some(source) = system(number).and_then(|kfilter| kfilter.source) {
+        return Some(FoundFilter::System(source));
     }
+    let registry = REGISTRY.lock();
+    let entry = registry.iter().find(|it| it.get().number == number)?;
+    entry.open().map(FoundFilter::Registered)
 }
 
 /// kfilter_byname: the number of a filter. May sleep.
@@ -363,12 +363,10 @@ unsafe fn do_register(new: NewFilter<'_>) -> Result<(i32, *const Registered)> {
     let number = match new.number {
         Some(number) => {
             let may = match system(number) {
-                Some(kfilter) => {
-                    if !matches!(kfilter.source, Source::Reserved) {
-                        return Err(EEXIST);
-                    }
-                    true
-                }
+                Some(Kfilter {
+                    source: Some(_), ..
+                }) => return Err(EEXIST),
+                Some(_) => true,
                 None => (LOWEST..=FIRST).contains(&number),
             };
             match (may, taken(number)) {
