@@ -177,23 +177,21 @@ fault:
 	return -EFAULT;
 }
 
-int kq_write_words(unsigned long to, const void *from, size_t words)
+int kq_write_fours(unsigned long to, const void *from, size_t count)
 {
 	u64 __user *dst = (u64 __user *)to;
 	const u64 *src = from;
 
 	might_fault();
 	if (should_fail_usercopy() ||
-	    !user_write_access_begin(dst, words * sizeof(*dst)))
+	    !user_write_access_begin(dst, count * 4 * sizeof(*dst)))
 		return -EFAULT;
-	for (; words >= 4; words -= 4, dst += 4, src += 4) {
+	for (; count; count--, dst += 4, src += 4) {
 		unsafe_put_user(src[0], &dst[0], fault);
 		unsafe_put_user(src[1], &dst[1], fault);
 		unsafe_put_user(src[2], &dst[2], fault);
 		unsafe_put_user(src[3], &dst[3], fault);
 	}
-	for (; words; words--)
-		unsafe_put_user(*src++, dst++, fault);
 	user_write_access_end();
 	return 0;
 fault:

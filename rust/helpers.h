@@ -63,7 +63,7 @@ int kq_read_pair(u64 to[2], unsigned long from);
 int kq_read_four(u64 to[4], unsigned long from);
 int kq_read_five(u64 to[5], unsigned long from);
 int kq_write_four(unsigned long to, const u64 from[4]);
-int kq_write_words(unsigned long to, const void *from, size_t words);
+int kq_write_fours(unsigned long to, const void *from, size_t count);
 
 /* Deferred work. */
 bool kq_irq_work_is_busy(struct irq_work *work);

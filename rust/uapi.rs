@@ -242,7 +242,7 @@ impl Layout {
     #[inline]
     pub(crate) fn write(self, addr: usize, from: &[Kevent]) -> Result {
         match self {
-            Self::Native => uaccess::write_array_of_words(addr, from),
+            Self::Native => uaccess::write_array_of_fours(addr, from),
             Self::Compat => Self::write32(addr, from),
         }
     }

@@ -60,15 +60,14 @@ pub(crate) fn read_four_words<T: FromBytes>(addr: usize) -> Result<T> {
     Ok(unsafe { value.assume_init() })
 }
 
-/// Writes `from`, of which each consists of whole words, to the array at `addr`. `EFAULT`, with part
+/// Writes `from`, of which each consists of four words, to the array at `addr`. `EFAULT`, with part
 /// of it written. May sleep.
 #[inline]
-pub(crate) fn write_array_of_words<T: AsBytes>(addr: usize, from: &[T]) -> Result {
-    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() == 8) };
-    let words = size_of_val(from) / size_of::<u64>();
+pub(crate) fn write_array_of_fours<T: AsBytes>(addr: usize, from: &[T]) -> Result {
+    const { assert!(size_of::<T>() == 4 * size_of::<u64>() && align_of::<T>() == 8) };
     // SAFETY: The words of `from`, borrowed as it is; a `T` has no padding. The address is checked as
     // any of a user's.
-    if unsafe { bindings::kq_write_words(addr, from.as_ptr().cast(), words) } != 0 {
+    if unsafe { bindings::kq_write_fours(addr, from.as_ptr().cast(), from.len()) } != 0 {
         return Err(EFAULT);
     }
     Ok(())
