@@ -385,25 +385,26 @@ static int call_by_filter(struct scene *s)
 	return kqueue_ioctl(s->kq, KFILTER_BYFILTER, &m);
 }
 
-static int call_changes(struct scene *s)
-{
-	struct kevent ch[40];
-	int i;
-
-	for (i = 0; i < 40; i++)
-		EV_SET(&ch[i], i, EVFILT_USER, EV_ADD, 0, 0, NULL);
-	return kev(s->kq, ch, 40, NULL, 0, NULL);
-}
-
 /* Any number of them is as good. */
-static int call_grow(struct scene *s)
+static int add_user_events(struct scene *s, int n)
 {
 	struct kevent ch[300];
 	int i;
 
-	for (i = 0; i < 300; i++)
+	for (i = 0; i < n; i++)
 		EV_SET(&ch[i], i, EVFILT_USER, EV_ADD, 0, 0, NULL);
-	return kev(s->kq, ch, 300, NULL, 0, NULL);
+	return kev(s->kq, ch, n, NULL, 0, NULL);
+}
+
+static int call_changes(struct scene *s)
+{
+	return add_user_events(s, 40);
+}
+
+/* So many that the table of knotes grows several times. */
+static int call_grow(struct scene *s)
+{
+	return add_user_events(s, 300);
 }
 
 static int make_events(struct scene *s)
