@@ -147,6 +147,12 @@ void kq_cond_resched(void)
 	cond_resched();
 }
 
+/* For a worker: it may not sleep for long, and grace periods of tasks wait for it. */
+void kq_cond_resched_tasks(void)
+{
+	cond_resched_tasks_rcu_qs();
+}
+
 bool kq_seq_has_overflowed(struct seq_file *m)
 {
 	return seq_has_overflowed(m);
@@ -267,6 +273,17 @@ void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))
 bool kq_irq_work_is_busy(struct irq_work *work)
 {
 	return irq_work_is_busy(work);
+}
+
+void kq_init_work(struct work_struct *work, void (*func)(struct work_struct *))
+{
+	INIT_WORK(work, func);
+}
+
+/* On any CPU: on one that a realtime task keeps, it would not come to run. */
+void kq_queue_work(struct work_struct *work)
+{
+	queue_work(system_dfl_wq, work);
 }
 
 void kq_init_delayed_work(struct delayed_work *work,

@@ -56,6 +56,7 @@ void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func);
 bool kq_fatal_signal_pending(void);
 bool kq_interrupted(void);
 void kq_cond_resched(void);
+void kq_cond_resched_tasks(void);
 bool kq_seq_has_overflowed(struct seq_file *m);
 
 /* The user's memory, in words. */
@@ -68,6 +69,8 @@ int kq_write_fours(unsigned long to, const void *from, size_t count);
 /* Deferred work. */
 bool kq_irq_work_is_busy(struct irq_work *work);
 void kq_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));
+void kq_init_work(struct work_struct *work, void (*func)(struct work_struct *));
+void kq_queue_work(struct work_struct *work);
 void kq_init_delayed_work(struct delayed_work *work,
 			  void (*func)(struct work_struct *));
 void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs);

@@ -17,7 +17,7 @@ use crate::{
         irq_work::{HasIrqWork, IrqWork},
         lock::{new_irq_spinlock, IrqSpinGuard, IrqSpinLock},
         once::Once,
-        task::{killed, relax},
+        task::{killed, nap, relax},
         waitqueue::WaitQueue,
     },
 };
@@ -35,6 +35,9 @@ use kernel::{
         Arc, Mutex, SpinLock,
     },
 };
+
+/// How often to look before sleeping, where an interrupt on another CPU is waited for.
+const LOOKS: usize = 1000;
 
 /// Where a knote is ended: not in an interrupt, that is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,7 +113,9 @@ unsafe impl HasIrqWork for Kqueue {
 
     // Waking pollers runs their callbacks, which may queue our knotes, those of another kqueue
     // that watches this one, or epoll's items. Done from here, it never happens under the lock of
-    // a wait queue, nor one inside the other, however kqueues and epolls are nested.
+    // a wait queue, nor one inside the other, however kqueues and epolls are nested. They do not
+    // sleep, and take their locks with interrupts off, as they must in an interrupt: so a worker may
+    // run them as well.
     fn run(&self) {
         self.pollers
             .wake_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM);
@@ -227,12 +232,19 @@ impl Kqueue {
     }
 
     /// Waits until those who poll have been woken for what was queued before, or the task is to
-    /// die. It is for the end of an interrupt of another CPU's. May sleep.
+    /// die. Mostly it is for the end of an interrupt of another CPU's; where that has left it to the
+    /// worker, the worker may have to wait for this CPU. May sleep.
     pub(crate) fn wait_until_told(&self) {
         let poked = self.poked.load(Relaxed);
+        let mut looks = 0;
         while (self.told.load(Acquire).wrapping_sub(poked) as i32) < 0 && !killed() {
-            cpu_relax();
-            relax();
+            if looks < LOOKS {
+                looks += 1;
+                cpu_relax();
+                relax();
+            } else {
+                nap();
+            }
         }
     }
 
@@ -305,7 +317,8 @@ impl Kqueue {
         let pairs = self.table.pairs();
         pairs.tell();
         if self.poke.queue() {
-            // Before it runs, which is on this CPU and after the lock.
+            // Before it runs, if that is on this CPU, after the lock. One that has begun elsewhere may
+            // be told already; then it is ahead for a moment.
             self.poked
                 .store(self.poked.load(Relaxed).wrapping_add(1), Relaxed);
         } else {

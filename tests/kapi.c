@@ -297,6 +297,30 @@ TEST_F(kapi, an_interrupt_may_tell)
 	}
 }
 
+/*
+ * Who polls is told in an interrupt. Whatever else happens meanwhile, that is soon over,
+ * and the rest is told by a task.
+ */
+TEST_F(kapi, an_interrupt_does_not_tell_who_polls_for_ever)
+{
+	long in_irq, in_task;
+	int i;
+
+	for (i = 0; i < 90; i++) {
+		ASSERT_EQ(0, change(self->kq, 10 * i, self->kntest, EV_ADD));
+	}
+	ASSERT_EQ(0, command("poll_and_tell %d 90", self->kq));
+	in_irq = read_number(KNTEST "in_irq");
+	in_task = read_number(KNTEST "in_task");
+	EXPECT_EQ(90, in_irq + in_task);
+	EXPECT_GT(5, in_irq) TH_LOG("%ld of them in interrupts", in_irq);
+	for (i = 0; i < 90; i++) {
+		ASSERT_EQ(1, wait_events(self->kq, self->ev, 1));
+		EXPECT_EVENT(self->ev[0], 10 * i, 0, 1, 0);
+		ASSERT_EQ(0, change(self->kq, 10 * i, self->kntest, EV_DELETE));
+	}
+}
+
 TEST_F(kapi, an_attach_that_fails_leaves_nothing)
 {
 	EXPECT_EQ(-EPERM, change(self->kq, 1000, self->kntest, EV_ADD));

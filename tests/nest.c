@@ -420,4 +420,87 @@ TEST_F_TIMEOUT(nest, there_is_a_limit_to_the_knotes_of_a_pair, 300)
 	EXPECT_EQ(0, watch(self->kq[2], self->kq[1]));
 }
 
+#define DUPS	100	/* in each of so many epolls: */
+#define EPOLLS	10
+
+struct writer {
+	int cpu, fd;
+	atomic_bool stop;
+	atomic_long rounds;
+};
+
+static bool run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+
+	if (!run_on(w->cpu))
+		return "cannot be put on a CPU";
+	while (!w->stop) {
+		if (eventfd_write(w->fd, 1))
+			return "cannot write";
+		w->rounds++;
+	}
+	return NULL;
+}
+
+/*
+ * To tell a thousand who poll takes longer than it takes to make the next event. Whoever
+ * made the first is not kept telling of those that others make.
+ */
+TEST_F_TIMEOUT(nest, who_makes_an_event_does_not_tell_of_all_that_follow, 300)
+{
+	struct epoll_event ee = { .events = EPOLLIN };
+	struct writer w = { .cpu = 1 };
+	int dups[DUPS], ep[EPOLLS], i, n;
+	pthread_t thread;
+	void *ret;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one CPU does not overtake itself");
+	w.fd = eventfd(0, EFD_NONBLOCK);
+	ASSERT_LE(0, w.fd);
+	ASSERT_EQ(0, change(self->kq[0], w.fd, EVFILT_READ, EV_ADD | EV_CLEAR));
+	for (i = 0; i < DUPS; i++) {
+		dups[i] = dup(self->kq[0]);
+		ASSERT_LE(0, dups[i]);
+	}
+	for (n = 0; n < EPOLLS; n++) {
+		ep[n] = epoll_create1(0);
+		ASSERT_LE(0, ep[n]);
+		for (i = 0; i < DUPS; i++) {
+			ASSERT_EQ(0, epoll_ctl(ep[n], EPOLL_CTL_ADD, dups[i], &ee));
+		}
+	}
+	ASSERT_TRUE(run_on(0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
+	for (n = 0; n < 20; n++) {
+		double end = now() + PATIENCE;
+		long rounds = w.rounds;
+
+		/* As long as it takes the other one to get some way too. */
+		for (i = 0; i < 1000 || (w.rounds - rounds < 200 && now() < end); i++) {
+			ASSERT_EQ(0, eventfd_write(w.fd, 1));
+			ASSERT_LE(0, poll_events(self->kq[0], self->ev, 1));
+		}
+		ASSERT_LE(200, w.rounds - rounds) TH_LOG("in %d rounds here", i);
+	}
+	w.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	for (n = 0; n < EPOLLS; n++)
+		close(ep[n]);
+	for (i = 0; i < DUPS; i++)
+		close(dups[i]);
+	close(w.fd);
+}
+
 TEST_HARNESS_MAIN

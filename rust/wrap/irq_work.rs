@@ -2,7 +2,7 @@
 
 //! Work to be done as soon as this CPU takes interrupts again.
 
-use crate::bindings;
+use crate::{bindings, wrap::task::relax_in_worker};
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,
@@ -24,7 +24,8 @@ pub(crate) unsafe trait HasIrqWork: Sync + Sized {
     /// `work` is the [`IrqWork`] of a live `Self`.
     unsafe fn from_work<'a>(work: *mut bindings::irq_work) -> &'a Self;
 
-    /// Runs in interrupt context, with interrupts off and no lock held.
+    /// Runs in interrupt context, with interrupts off; or in a worker, which may be preempted and is
+    /// not to sleep for long. No lock is held, and there is one run at a time.
     fn run(&self);
 }
 
@@ -34,34 +35,54 @@ const IDLE: u32 = 0;
 const QUEUED: u32 = 1;
 /// Running.
 const RUNNING: u32 = 2;
-/// Running, and to run once more.
+/// Running, and to run once more; or left to the worker, which is to run it.
 const AGAIN: u32 = 3;
+
+/// Runs in one interrupt. What there is to do after these, the worker does: other CPUs may ask for
+/// another run during each one, for ever.
+const ROUNDS: usize = 2;
 
 /// An `irq_work`: taken up right after the current code opens interrupts, on this CPU. What
 /// cannot be done under somebody else's spin lock is done there.
 ///
 /// The kernel lets a work be queued while it runs. Two CPUs may be in it then, and the first to end
 /// makes it look as if none were, to `irq_work_sync()` too. So the kernel's work is left alone while it
-/// runs, and runs once more instead.
+/// runs, and runs once more instead: in the same interrupt, then in a worker.
+///
+/// ```text
+///            queue()           trampoline()           queue()
+///     IDLE ──────────► QUEUED ──────────────► RUNNING ───────► AGAIN
+///      ▲                                        │  ▲             │
+///      └────────────────────────────────────────┘  └─────────────┘
+///                      after a run                 the next run, by the interrupt or
+///                                                  the worker
+/// ```
+///
+/// Whoever runs it, the interrupt or the worker, has it alone from `RUNNING` to `IDLE`. The
+/// interrupt gives it to the worker as `AGAIN`, which nobody else takes it out of.
 ///
 /// # Invariants
 ///
-/// - The work is initialised with [`trampoline`]. It is not queued when it is dropped.
-/// - While `state` is [`IDLE`] the kernel's work is not queued, and nobody is in [`trampoline`]; the
-///   kernel may still be about to mark it as not busy. It is queued by who has made `state`
-///   [`QUEUED`] only.
+/// - `work` is initialised with [`trampoline`], and `rest` with [`the_rest`]. Neither is queued when it
+///   is dropped.
+/// - While `state` is [`IDLE`] neither is queued, and nobody is in [`trampoline`] or [`the_rest`] but
+///   to return; the kernel may still be about to mark them as not busy. `work` is queued by who has
+///   made `state` [`QUEUED`] only, and `rest` by [`trampoline`] only, as its last step, with `state`
+///   [`AGAIN`].
 #[pin_data]
 #[repr(C)]
 pub(crate) struct IrqWork<T: HasIrqWork> {
     #[pin]
     work: Opaque<bindings::irq_work>,
+    #[pin]
+    rest: Opaque<bindings::work_struct>,
     state: Atomic<u32>,
     _owner: PhantomData<fn(&T)>,
 }
 
-// SAFETY: An `irq_work` may be queued from any thread.
+// SAFETY: An `irq_work` and a `work_struct` may be queued from any thread.
 unsafe impl<T: HasIrqWork> Send for IrqWork<T> {}
-// SAFETY: And from many at once: it is queued once.
+// SAFETY: And from many at once: they are queued once.
 unsafe impl<T: HasIrqWork> Sync for IrqWork<T> {}
 
 impl<T: HasIrqWork> IrqWork<T> {
@@ -76,6 +97,10 @@ impl<T: HasIrqWork> IrqWork<T> {
             work <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { bindings::kq_init_irq_work(slot, Some(trampoline::<T>)) }
+            }),
+            rest <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes, and pinned.
+                unsafe { bindings::kq_init_work(slot, Some(the_rest::<T>)) }
             }),
             state: Atomic::new(IDLE),
             _owner: PhantomData,
@@ -105,7 +130,7 @@ impl<T: HasIrqWork> IrqWork<T> {
                 }
             }
         }
-        // Another CPU is still in the interrupt that the latest run was in, a few steps from the end.
+        // Another CPU is still in the interrupt that the work was in, a few steps from the end.
         // SAFETY: The work is initialised by the type invariants.
         while unsafe { bindings::kq_irq_work_is_busy(self.work.get()) } {
             cpu_relax();
@@ -115,10 +140,25 @@ impl<T: HasIrqWork> IrqWork<T> {
         unsafe { bindings::irq_work_queue(self.work.get()) }
     }
 
-    /// Waits until the work is neither queued nor running, and the kernel done with it. May sleep.
+    /// Waits until the work is neither queued nor running, and the kernel done with it. Nobody may
+    /// queue it meanwhile. May sleep.
     pub(crate) fn sync(&self) {
+        // First the interrupt, which may leave the rest to the worker; the worker queues nothing.
         // SAFETY: The work is initialised by the type invariants.
         unsafe { bindings::irq_work_sync(self.work.get()) };
+        // SAFETY: As above.
+        unsafe { bindings::flush_work(self.rest.get()) };
+    }
+
+    /// Runs once, and whatever was done before this run was queued is seen by it. Whether it is to
+    /// run once more; if not, `state` is [`IDLE`].
+    ///
+    /// Called by who has the work alone.
+    fn run(&self, owner: &T) -> bool {
+        self.state.xchg(RUNNING, Full);
+        owner.run();
+        // INVARIANT: Neither is queued, and the caller returns.
+        self.state.cmpxchg(RUNNING, IDLE, Full).is_err()
     }
 }
 
@@ -132,13 +172,32 @@ unsafe extern "C" fn trampoline<T: HasIrqWork>(work: *mut bindings::irq_work) {
     // requirements it is a field of a `T`, which is not freed before `sync` has waited for this
     // function to return.
     let (this, owner) = unsafe { (&*work.cast::<IrqWork<T>>(), T::from_work(work)) };
-    loop {
-        // Whatever was done before the work was queued, for this run, is seen by it.
-        this.state.xchg(RUNNING, Full);
-        owner.run();
-        if this.state.cmpxchg(RUNNING, IDLE, Full).is_ok() {
-            // INVARIANT: It is not queued, and this is left.
+    for _ in 0..ROUNDS {
+        if !this.run(owner) {
             return;
         }
+    }
+    // INVARIANT: `state` is `AGAIN`, and stays so until the worker runs.
+    // SAFETY: The work is initialised, and stays until it has run: `sync` waits for this function
+    // and then for the worker. It is not pending, as the worker has taken it up before `state` became
+    // `IDLE` the last time; so it will run.
+    unsafe { bindings::kq_queue_work(this.rest.get()) };
+}
+
+/// The function of the worker: what the interrupt has left.
+///
+/// # Safety
+///
+/// Called by the kernel with the `rest` of a work that [`IrqWork::new`] made.
+unsafe extern "C" fn the_rest<T: HasIrqWork>(rest: *mut bindings::work_struct) {
+    // SAFETY: By this function's requirements it is this field of an `IrqWork`. By `IrqWork::new`'s
+    // requirements that is a field of a `T`, which is not freed before `sync` has waited for this
+    // function to return.
+    let (this, owner) = unsafe {
+        let this = &*kernel::container_of!(Opaque::cast_from(rest), IrqWork<T>, rest);
+        (this, T::from_work(this.work.get()))
+    };
+    while this.run(owner) {
+        relax_in_worker();
     }
 }

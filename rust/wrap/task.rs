@@ -15,3 +15,15 @@ pub(crate) fn relax() {
     // SAFETY: No requirement but that one may sleep.
     unsafe { bindings::kq_cond_resched() };
 }
+
+/// The same in a worker, which may have no end of work.
+pub(crate) fn relax_in_worker() {
+    // SAFETY: No requirement but that one may sleep.
+    unsafe { bindings::kq_cond_resched_tasks() };
+}
+
+/// Sleeps for a jiffy, or until the task is to die.
+pub(crate) fn nap() {
+    // SAFETY: No requirement but that one may sleep.
+    unsafe { bindings::schedule_timeout_killable(1) };
+}

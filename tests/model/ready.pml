@@ -14,7 +14,7 @@
  *               the knotes on the wait queue under its lock. Two of them.
  *   scanner     a thread that calls kevent(2) for events, again and again. Two.
  *   poller      a thread that polls the kqueue.
- *   irq         where the irq_work runs.
+ *   irq         where the irq_work runs, or the worker that it is left to.
  *   changer     a thread that calls kevent(2) with changes.
  *   closer      a thread that closes the watched descriptor.
  *   kqcloser    closes the kqueue, when all is quiet or at any time before; is then

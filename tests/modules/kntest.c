@@ -7,9 +7,12 @@
  * The filter is EVFILT_KNTEST: ident is a list's number, and more (see attach).
  */
 #include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/file.h>
 #include <linux/irq_work.h>
 #include <linux/kqueue.h>
 #include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/rwsem.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -35,6 +38,20 @@ static struct object *objects[LISTS];
 /* For reading while an object is looked up and used, or put on its list. */
 static DECLARE_RWSEM(objects_lock);
 static u64 attached, detached, told;
+
+/*
+ * Polls a kqueue, and whenever it is called makes the next of some events there.
+ * How often it was called in an interrupt, and how often by a task.
+ */
+static struct poller {
+	struct poll_table_struct	table;
+	struct wait_queue_entry		wait;
+	struct wait_queue_head		*head;
+	unsigned long			next, last;
+	u64				in_irq, in_task;
+} poller;
+
+#define NEXT	LONG_MAX	/* the hint */
 
 static void write_lock_function(void *lock)
 {
@@ -174,6 +191,11 @@ static int event(struct knote *kn, long hint)
 	/* The object has to be there. */
 	if (o->number != kn->kn_id % 10 % LISTS)
 		return 0;
+	if (hint == NEXT) {
+		if (kn->kn_id / 10 != poller.next)
+			return 0;
+		hint = 1;
+	}
 	if (hint < 0) {
 		knlist_remove_inevent(&o->knotes, kn);
 		return 0;
@@ -300,6 +322,51 @@ static void in_irq(struct irq_work *work)
 	complete(&irq.done);
 }
 
+static int poller_wake(struct wait_queue_entry *wait, unsigned int mode,
+		       int flags, void *key)
+{
+	if (in_hardirq())
+		poller.in_irq++;
+	else
+		poller.in_task++;
+	if (poller.next < poller.last) {
+		WRITE_ONCE(poller.next, poller.next + 1);
+		KNOTE_UNLOCKED(&objects[SPIN]->knotes, NEXT);
+	}
+	return 0;
+}
+
+static void poller_queue(struct file *file, struct wait_queue_head *head,
+			 struct poll_table_struct *table)
+{
+	poller.head = head;
+	add_wait_queue(head, &poller.wait);
+}
+
+/* Makes the events of the knotes 0, 10, 20 and so on, which are of kqueue @fd. */
+static int poll_and_tell(int fd, unsigned long count)
+{
+	struct file *file = fget(fd);
+	int tries;
+
+	if (!file)
+		return -EBADF;
+	poller = (struct poller) { .last = count - 1 };
+	init_poll_funcptr(&poller.table, poller_queue);
+	init_waitqueue_func_entry(&poller.wait, poller_wake);
+	vfs_poll(file, &poller.table);
+	KNOTE_UNLOCKED(&objects[SPIN]->knotes, NEXT);
+	for (tries = 0; tries < 30000; tries++) {
+		if (READ_ONCE(poller.in_irq) + READ_ONCE(poller.in_task) == count)
+			break;
+		msleep(1);
+	}
+	if (poller.head)
+		remove_wait_queue(poller.head, &poller.wait);
+	fput(file);
+	return tries < 30000 ? 0 : -ETIME;
+}
+
 static int destroy(int number)
 {
 	struct object *o, *new = make(number);
@@ -355,6 +422,8 @@ static int command(const char *verb, long a, long b)
 		return kqfd_register(a, &kev, &init_task, 1);
 	if (!strcmp(verb, "activate"))
 		return activate(a);
+	if (!strcmp(verb, "poll_and_tell"))
+		return poll_and_tell(a, b);
 	if (!strcmp(verb, "use_destroyed")) {
 		knlist_init_mtx(&destroyed, &mutex);
 		knlist_destroy(&destroyed);
@@ -476,6 +545,8 @@ static int __init kntest_init(void)
 	debugfs_create_u64("attached", 0444, dir, &attached);
 	debugfs_create_u64("detached", 0444, dir, &detached);
 	debugfs_create_u64("told", 0444, dir, &told);
+	debugfs_create_u64("in_irq", 0444, dir, &poller.in_irq);
+	debugfs_create_u64("in_task", 0444, dir, &poller.in_task);
 	return 0;
 }
 module_init(kntest_init);
