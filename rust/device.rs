@@ -224,11 +224,9 @@ unsafe extern "C" fn poll(
     let Ok(kq) = open.get() else {
         return bindings::KQ_POLLERR;
     };
-    let is_pending = || kq.queue().lock().count() != 0;
-    if is_pending() || kq.settle() && is_pending() {
-        bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM
-    } else {
-        0
+    match kq.poll_events() {
+        0 if kq.settle() => kq.poll_events(),
+        events => events,
     }
 }
 

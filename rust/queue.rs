@@ -100,6 +100,8 @@ pub(crate) struct Kqueue {
     /// How often `poke` was queued, which is under the queue lock, and how often it has run.
     poked: Atomic<u32>,
     told: Atomic<u32>,
+    /// It is closed, or about to be: those who poll are told that this is an error.
+    ending: Atomic<bool>,
     /// Its knotes that watch kqueues.
     nests: Counter,
 }
@@ -117,8 +119,12 @@ unsafe impl HasIrqWork for Kqueue {
     // sleep, and take their locks with interrupts off, as they must in an interrupt: so a worker may
     // run them as well.
     fn run(&self) {
-        self.pollers
-            .wake_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM);
+        let mut events = bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM;
+        if self.ending.read() {
+            // Who waits for nothing is told of this.
+            events |= bindings::KQ_POLLERR;
+        }
+        self.pollers.wake_pollers(events);
         // Those told have queued their own works by now: see `Pairs::settle`.
         self.told.fetch_add(1, Release);
         self.table.pairs().told();
@@ -155,6 +161,7 @@ impl Kqueue {
                 poke <- unsafe { IrqWork::new() },
                 poked: Atomic::new(0),
                 told: Atomic::new(0),
+                ending: Atomic::new(false),
                 nests: Counter::new(),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -252,6 +259,19 @@ impl Kqueue {
     pub(crate) fn is_ready(&self) -> bool {
         let queue = self.queue.lock();
         queue.count() != 0 || queue.closed
+    }
+
+    /// What a poll says, by the same measure. Any context.
+    // The end is looked at under the lock too: who has begun to poll is then told of it, or sees it.
+    pub(crate) fn poll_events(&self) -> u32 {
+        let queue = self.queue.lock();
+        if queue.closed {
+            bindings::KQ_POLLERR
+        } else if queue.count() != 0 {
+            bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM
+        } else {
+            0
+        }
     }
 
     /// Whether there is nothing for a scan to do, asked without a lock: what the caller knows to have
@@ -368,6 +388,8 @@ impl Kqueue {
     /// May be called more than once. Process context, may sleep.
     // Not under the change lock: a change may take as long as some file's poll operation does.
     pub(crate) fn close(&self) {
+        // Before the last run is queued, which sees it.
+        self.ending.store(true, Relaxed);
         {
             let mut queue = self.queue.lock();
             // For the last time.

@@ -4,8 +4,8 @@
  * other calls, and the ioctls beside kevent.
  */
 #include "kqtest.h"
+#include "net.h"
 
-#include <poll.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -710,6 +710,56 @@ TEST_F(core_sleep, is_not_for_ever_though_a_thread_waits_in_kevent_too)
 	EXPECT_EQ(1, waiter_result(&w));
 	ASSERT_EQ(0, pthread_join(s.thread, NULL));
 	EXPECT_EQ(1, s.result);
+}
+
+/* Who asks for nothing is told of errors. */
+static void *poll_for_nothing(void *arg)
+{
+	struct sleeper *s = arg;
+	struct pollfd p = { .fd = s->kq };
+
+	s->tid = gettid();
+	s->result = poll(&p, 1, -1);
+	s->done = true;
+	return NULL;
+}
+
+static void *epoll_for_nothing(void *arg)
+{
+	struct sleeper *s = arg;
+	struct epoll_event ev = { };
+	int epfd = epoll_create1(0);
+
+	epoll_ctl(epfd, EPOLL_CTL_ADD, s->kq, &ev);
+	s->tid = gettid();
+	s->result = epoll_wait(epfd, &ev, 1, -1) == 1 ? (int)ev.events : -EIO;
+	s->done = true;
+	close(epfd);
+	return NULL;
+}
+
+/* The file is open still, on its way to somebody. */
+TEST_F(core, closing_it_wakes_who_polls_for_nothing)
+{
+	struct sleeper s[2] = { { .kq = self->kq }, { .kq = self->kq } };
+	int i, sv[2];
+
+	ASSERT_EQ(0, unix_pair(sv));
+	ASSERT_EQ(0, send_fd(sv[0], self->kq));
+	ASSERT_EQ(0, pthread_create(&s[0].thread, NULL, poll_for_nothing, &s[0]));
+	ASSERT_EQ(0, pthread_create(&s[1].thread, NULL, epoll_for_nothing, &s[1]));
+	for (i = 0; i < 2; i++) {
+		ASSERT_TRUE(EVENTUALLY(s[i].tid && asleep_in(s[i].tid, -1)));
+	}
+	ASSERT_EQ(0, close(self->kq));
+	for (i = 0; i < 2; i++) {
+		ASSERT_TRUE(EVENTUALLY(s[i].done)) TH_LOG("%d sleeps on", i);
+		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
+	}
+	EXPECT_EQ(1, s[0].result);
+	EXPECT_EQ(EPOLLERR, s[1].result);
+	close(sv[0]);
+	close(sv[1]);
 }
 
 /*
