@@ -519,6 +519,33 @@ TEST_F(pty, except_reports_a_change_of_state_in_packet_mode)
 	EXPECT_EQ(0, pending(self->kq));
 }
 
+TEST_F(pty, except_wakes_for_a_stop_and_a_start_in_packet_mode)
+{
+	static const struct {
+		int action;
+		char told;
+	} steps[] = { { TCOOFF, TIOCPKT_STOP }, { TCOON, TIOCPKT_START } };
+	int on = 1;
+	size_t i;
+
+	ASSERT_EQ(0, ioctl(self->master, TIOCPKT, &on));
+	ASSERT_EQ(0, change_all(self->kq, self->master, EVFILT_EXCEPT, EV_ADD,
+				NOTE_OOB, 0, NULL));
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		struct waiter w = { .kq = self->kq };
+		char byte;
+
+		ASSERT_TRUE(waiter_sleeps(&w));
+		ASSERT_EQ(0, tcflow(self->slave, steps[i].action));
+		ASSERT_EQ(1, waiter_result(&w));
+		EXPECT_EQ(EVFILT_EXCEPT, w.events[0].filter);
+		EXPECT_EQ(NOTE_OOB, w.events[0].fflags);
+		ASSERT_EQ(1, read(self->master, &byte, 1));
+		EXPECT_EQ(steps[i].told, byte);
+		EXPECT_EQ(0, pending(self->kq));
+	}
+}
+
 TEST_F(pty, except_does_not_report_ordinary_data)
 {
 	int on = 1;

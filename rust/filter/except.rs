@@ -16,8 +16,10 @@ use kernel::{fs::File, prelude::*};
 
 /// kqfilter for `EVFILT_EXCEPT`.
 pub(super) fn except(file: &File) -> Result<&'static Filterops> {
-    if Socket::of(file).is_some() || Tty::of(file).is_some() {
+    if Socket::of(file).is_some() {
         Ok(Filterops::of::<OnFile<OutOfBand>>())
+    } else if Tty::of(file).is_some() {
+        Ok(Filterops::of::<OnFile<PacketMode>>())
     } else {
         Err(EINVAL)
     }
@@ -47,6 +49,20 @@ impl Kind for OutOfBand {
             fflags: if oob { NOTE_OOB } else { 0 },
             eof,
         })
+    }
+}
+
+/// The same on a terminal.
+struct PacketMode;
+
+impl Kind for PacketMode {
+    // That output is stopped or started, its other side is told as input.
+    const POLL_EVENTS: u32 = POLLPRI | bindings::KQ_POLLIN;
+    const POLL_TELLS: bool = true;
+
+    unsafe fn found(file: &File, request: &Request, scratch: Option<Scratch>) -> Option<Found> {
+        // SAFETY: It is for files of any kind.
+        unsafe { OutOfBand::found(file, request, scratch) }
     }
 }
 
