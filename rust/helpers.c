@@ -474,6 +474,16 @@ bool kq_sock_state(struct socket *sock, struct kq_sock_state *st)
 	return true;
 }
 
+/*
+ * The error now. One that ends a connection is stored before the end is; so after the
+ * end was seen, here is what has ended it.
+ */
+int kq_sock_error(struct socket *sock)
+{
+	smp_rmb();
+	return READ_ONCE(sock->sk->sk_err);
+}
+
 /* Connections that accept(2) would return. */
 unsigned int kq_sock_backlog(struct socket *sock)
 {
@@ -496,11 +506,17 @@ int kq_sock_inq(struct socket *sock)
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
 		return READ_ONCE(unix_sk(sk)->inq_len);
 	/*
-	 * As SIOCINQ has it, less the lock: what changes meanwhile makes an event
-	 * that follows.
+	 * As SIOCINQ has it, but for who is the socket's owner: he may be long, where he
+	 * waits for his memory, and so is not waited for.
 	 */
-	if (sk_is_tcp(sk))
-		return max(tcp_inq(sk), 0);
+	if (sk_is_tcp(sk)) {
+		local_bh_disable();
+		bh_lock_sock(sk);
+		value = tcp_inq(sk);
+		bh_unlock_sock(sk);
+		local_bh_enable();
+		return max(value, 0);
+	}
 	if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl)
 		return READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value) ?: value;
 
@@ -511,6 +527,23 @@ int kq_sock_inq(struct socket *sock)
 		value = skb_peek(&sk->sk_receive_queue)->len;
 	spin_unlock_bh(&sk->sk_receive_queue.lock);
 	return value;
+}
+
+/*
+ * Lets what a TCP socket is receiving at this moment come to its end: of a FIN, that
+ * it counts as a byte is seen before that it is the end. What was left to the socket's
+ * owner he may be receiving still.
+ */
+void kq_sock_settle(struct socket *sock)
+{
+	struct sock *sk = READ_ONCE(sock->sk);
+
+	if (!sk || !sk_is_tcp(sk) || READ_ONCE(sk->sk_state) == TCP_LISTEN)
+		return;
+	local_bh_disable();
+	bh_lock_sock(sk);
+	bh_unlock_sock(sk);
+	local_bh_enable();
 }
 
 /*
@@ -525,9 +558,11 @@ int kq_sock_plain_bytes(struct file *file)
 	int bytes;
 
 	if (!sk || smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
-	    READ_ONCE(sk->sk_shutdown) || READ_ONCE(sk->sk_err))
+	    READ_ONCE(sk->sk_err))
 		return -1;
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
+		if (READ_ONCE(sk->sk_shutdown))
+			return -1;
 #if IS_ENABLED(CONFIG_AF_UNIX_OOB)
 		if (READ_ONCE(unix_sk(sk)->oob_skb))
 			return -1;
@@ -546,9 +581,15 @@ int kq_sock_plain_bytes(struct file *file)
 		bytes = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
 		if (READ_ONCE(tp->urg_data))
 			return -1;
-		/* The end has come meanwhile: it counts as one. */
+		/*
+		 * The end counts as one before it is the end: that is so while the lock is
+		 * held, or the backlog is being received.
+		 */
 		smp_rmb();
-		if (READ_ONCE(sk->sk_shutdown) || sock_flag(sk, SOCK_DONE))
+		if (spin_is_locked(&sk->sk_lock.slock) | READ_ONCE(sk->sk_backlog.len))
+			return -1;
+		smp_rmb();
+		if (READ_ONCE(sk->sk_shutdown))
 			return -1;
 		if (bytes > 0 && bytes >= READ_ONCE(sk->sk_rcvlowat))
 			return bytes;

@@ -15,7 +15,7 @@ use crate::{
         files::{fionread, may_fionread, FileKind},
         pipe::Pipe,
         poll::{poll_directly, poll_now, PollHook},
-        socket::Socket,
+        socket::{Socket, SocketState},
         tty::Tty,
     },
 };
@@ -163,11 +163,13 @@ impl SocketRead {
     /// The file is a socket's.
     #[inline(never)]
     unsafe fn found_in_full(file: &File, request: &Request) -> Option<Found> {
-        let st = Socket::of(file)?.state()?;
+        let socket = Socket::of(file)?;
+        socket.settle();
+        let st = socket.state()?;
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let mut active = poll & POLLIN != 0;
         let eof = poll & POLLRDHUP != 0 || (poll & POLLHUP != 0 && !st.is_unconnected());
-        let error = st.error();
+        let error = error(&st, eof);
         if st.is_listening() {
             // Not every protocol counts its connections there.
             let least = i64::from(active && !eof);
@@ -191,6 +193,16 @@ impl SocketRead {
     }
 }
 
+/// The error of a socket whose state was seen first, and then perhaps its end, which may have come
+/// in between.
+fn error(st: &SocketState<'_>, eof: bool) -> u32 {
+    if eof {
+        st.error_of_end()
+    } else {
+        st.error()
+    }
+}
+
 struct SocketWrite;
 
 impl Kind for SocketWrite {
@@ -203,7 +215,7 @@ impl Kind for SocketWrite {
         let poll = poll_now(file, OnFile::<Self>::POLL_EVENTS);
         let mut active = poll & POLLOUT != 0 && !st.is_unconnected();
         let eof = st.write_shut() || (poll & POLLHUP != 0 && !st.is_unconnected());
-        let error = st.error();
+        let error = error(&st, eof);
         if active && request.sfflags & NOTE_LOWAT != 0 && st.room() < request.sdata {
             st.want_space();
             active = st.room() >= request.sdata;

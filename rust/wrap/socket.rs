@@ -49,6 +49,13 @@ impl<'a> Socket<'a> {
         (bytes >= 0).then_some(i64::from(bytes))
     }
 
+    /// Lets what is coming in at this moment come in: an end that is half known is not seen after
+    /// that.
+    pub(crate) fn settle(self) {
+        // SAFETY: The file, and so the socket, is alive.
+        unsafe { bindings::kq_sock_settle(self.sock) };
+    }
+
     /// The state now; `None` for a socket without a protocol.
     pub(crate) fn state(self) -> Option<SocketState<'a>> {
         let mut raw = bindings::kq_sock_state::default();
@@ -124,5 +131,12 @@ impl SocketState<'_> {
     /// The pending error, a positive errno, or 0. Looking does not take it.
     pub(crate) fn error(&self) -> u32 {
         self.raw.error.unsigned_abs()
+    }
+
+    /// The error that goes with the end, where the caller has seen that after this was made: what is
+    /// pending now.
+    pub(crate) fn error_of_end(&self) -> u32 {
+        // SAFETY: As in `backlog`.
+        unsafe { bindings::kq_sock_error(self.sock) }.unsigned_abs()
     }
 }
