@@ -18,6 +18,7 @@ use crate::{
         files::{FileKind, FilesId},
         module::this_module,
         once::Once,
+        task::is_kernel_thread,
         uaccess,
     },
 };
@@ -79,11 +80,16 @@ impl OpenKqueue {
     /// The kqueue, for its owner. `EBADF`.
     #[inline]
     fn get(&self) -> Result<&Arc<Kqueue>> {
-        let table = self.kq.table();
-        if self.closed.read() || table.is_dead() || table.id() != FilesId::current() {
+        if self.is_gone() || self.kq.table().id() != FilesId::current() {
             return Err(EBADF);
         }
         Ok(&self.kq)
+    }
+
+    /// Its owner has it no more.
+    #[inline]
+    fn is_gone(&self) -> bool {
+        self.closed.read() || self.kq.table().is_dead()
     }
 }
 
@@ -221,12 +227,14 @@ unsafe extern "C" fn poll(
             .pollers()
             .poll_wait(File::from_raw_file(file), table)
     };
-    let Ok(kq) = open.get() else {
-        return bindings::KQ_POLLERR;
-    };
-    match kq.poll_events() {
-        0 if kq.settle() => kq.poll_events(),
-        events => events,
+    match open.get() {
+        Ok(kq) => match kq.poll_events() {
+            0 if kq.settle() => kq.poll_events(),
+            events => events,
+        },
+        // A worker asks for the one who has asked before, and was let: see io_submit(2).
+        Err(_) if is_kernel_thread() && !open.is_gone() => open.kq.poll_events(),
+        Err(_) => bindings::KQ_POLLERR,
     }
 }
 
@@ -273,6 +281,11 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
 ///
 /// Called by the kernel for an open kqueue, in a 32-bit program.
 unsafe extern "C" fn compat_ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+    // Its structures are neither those of the others with 32 bits nor the native ones.
+    // SAFETY: No requirement but that the context is a system call's.
+    if unsafe { bindings::kq_in_x32_syscall() } {
+        return answer(Err(ENOTTY));
+    }
     // An address of such a program has 32 bits.
     let arg = arg as u32 as usize;
     // SAFETY: By this function's requirements.

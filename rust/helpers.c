@@ -4,6 +4,7 @@
  * kernel's bindings leave opaque. See helpers.h.
  */
 #include <linux/anon_inodes.h>
+#include <linux/compat.h>
 #include <linux/fault-inject-usercopy.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -140,6 +141,19 @@ bool kq_interrupted(void)
 		;
 	spin_unlock_irq(&sighand->siglock);
 	return signal_pending(current);
+}
+
+/*
+ * Whether the caller is a program of x86-64's x32 ABI, whose system calls are taken for
+ * 32-bit ones.
+ */
+bool kq_in_x32_syscall(void)
+{
+#ifdef CONFIG_X86_X32_ABI
+	return in_x32_syscall();
+#else
+	return false;
+#endif
 }
 
 void kq_cond_resched(void)

@@ -56,6 +56,7 @@ void kq_init_wait_func(struct wait_queue_entry *wait, wait_queue_func_t func);
 bool kq_fatal_signal_pending(void);
 bool kq_interrupted(void);
 void kq_cond_resched(void);
+bool kq_in_x32_syscall(void);
 void kq_cond_resched_tasks(void);
 bool kq_seq_has_overflowed(struct seq_file *m);
 

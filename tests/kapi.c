@@ -7,6 +7,7 @@
  */
 #include "kqtest.h"
 
+#include <linux/aio_abi.h>
 #include <poll.h>
 #include <sys/klog.h>
 
@@ -319,6 +320,32 @@ TEST_F(kapi, an_interrupt_does_not_tell_who_polls_for_ever)
 		EXPECT_EVENT(self->ev[0], 10 * i, 0, 1, 0);
 		ASSERT_EQ(0, change(self->kq, 10 * i, self->kntest, EV_DELETE));
 	}
+}
+
+/*
+ * Where io_submit(2) is to poll, and the wake-up does not say of what, a worker asks the
+ * kqueue in the place of the program.
+ */
+TEST_F(kapi, a_worker_may_poll_for_a_program)
+{
+	struct iocb cb = {
+		.aio_fildes = self->kq,
+		.aio_lio_opcode = IOCB_CMD_POLL,
+		.aio_buf = POLLIN,
+	}, *cbs = &cb;
+	struct timespec patience = { .tv_sec = PATIENCE };
+	struct io_event done = { };
+	aio_context_t ctx = 0;
+
+	if (syscall(SYS_io_setup, 1, &ctx) && errno == ENOSYS)
+		SKIP(return, "no io_setup(2)");
+	ASSERT_EQ(0, change(self->kq, 1, EVFILT_USER, EV_ADD));
+	ASSERT_EQ(1, syscall(SYS_io_submit, ctx, 1, &cbs));
+	ASSERT_EQ(0, command("wake_pollers %d", self->kq));
+	ASSERT_EQ(0, trigger(self->kq, 1));
+	ASSERT_EQ(1, syscall(SYS_io_getevents, ctx, 1, 1, &done, &patience));
+	EXPECT_EQ(POLLIN, done.res & (POLLIN | POLLERR | POLLHUP));
+	EXPECT_EQ(0, syscall(SYS_io_destroy, ctx));
 }
 
 TEST_F(kapi, an_attach_that_fails_leaves_nothing)

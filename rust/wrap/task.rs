@@ -10,6 +10,13 @@ pub(crate) fn killed() -> bool {
     unsafe { bindings::kq_fatal_signal_pending() }
 }
 
+/// Whether it is one of the kernel's own, which has no program. Process context.
+pub(crate) fn is_kernel_thread() -> bool {
+    // SAFETY: Reading a field of the current task, which that alone changes.
+    let flags = unsafe { (*kernel::task::Task::current_raw()).flags };
+    flags & bindings::PF_KTHREAD != 0
+}
+
 /// Lets others run, in what takes long. May sleep.
 pub(crate) fn relax() {
     // SAFETY: No requirement but that one may sleep.

@@ -367,6 +367,25 @@ static int poll_and_tell(int fd, unsigned long count)
 	return tries < 30000 ? 0 : -ETIME;
 }
 
+/* Wakes who polls kqueue @fd, and does not say of what. */
+static int wake_pollers(int fd)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return -EBADF;
+	poller = (struct poller) { };
+	init_poll_funcptr(&poller.table, poller_queue);
+	init_waitqueue_func_entry(&poller.wait, poller_wake);
+	vfs_poll(file, &poller.table);
+	if (poller.head) {
+		remove_wait_queue(poller.head, &poller.wait);
+		wake_up_all(poller.head);
+	}
+	fput(file);
+	return 0;
+}
+
 static int destroy(int number)
 {
 	struct object *o, *new = make(number);
@@ -424,6 +443,8 @@ static int command(const char *verb, long a, long b)
 		return activate(a);
 	if (!strcmp(verb, "poll_and_tell"))
 		return poll_and_tell(a, b);
+	if (!strcmp(verb, "wake_pollers"))
+		return wake_pollers(a);
 	if (!strcmp(verb, "use_destroyed")) {
 		knlist_init_mtx(&destroyed, &mutex);
 		knlist_destroy(&destroyed);
