@@ -11,6 +11,7 @@
 #include <linux/nsproxy.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 /* Which namespace a mount is in. */
 #include <../fs/mount.h>
@@ -20,9 +21,12 @@
 struct kq_mark {
 	struct fsnotify_mark	mark;
 	void			*owner;
+	struct work_struct	put;
 };
 
 static struct fsnotify_group *kq_group;
+/* Puts marks that were destroyed. */
+static struct workqueue_struct *kq_mark_wq;
 /* Marks that are not freed yet. */
 static atomic_t kq_marks = ATOMIC_INIT(0);
 
@@ -123,12 +127,19 @@ static const struct fsnotify_ops kq_fsnotify_ops = {
 
 int kq_fsnotify_init(void)
 {
+	kq_mark_wq = alloc_workqueue("kqueue_marks", WQ_UNBOUND, 0);
+	if (!kq_mark_wq)
+		return -ENOMEM;
 	/*
 	 * Duplicates: an inode whose mark fsnotify has taken away may get another
 	 * before the first is put back.
 	 */
 	kq_group = fsnotify_alloc_group(&kq_fsnotify_ops, FSNOTIFY_GROUP_DUPS);
-	return PTR_ERR_OR_ZERO(kq_group);
+	if (IS_ERR(kq_group)) {
+		destroy_workqueue(kq_mark_wq);
+		return PTR_ERR(kq_group);
+	}
+	return 0;
 }
 
 /*
@@ -137,6 +148,7 @@ int kq_fsnotify_init(void)
  */
 void kq_fsnotify_exit(void)
 {
+	destroy_workqueue(kq_mark_wq);
 	for (;;) {
 		fsnotify_wait_marks_destroyed();
 		if (!atomic_read(&kq_marks) && !atomic_read(&kq_group->user_waits))
@@ -216,10 +228,22 @@ bool kq_mark_is_attached(struct kq_mark *m)
 	return attached;
 }
 
-/* May sleep. The caller has a reference, and keeps it. */
+static void kq_mark_put_work(struct work_struct *work)
+{
+	kq_mark_put(container_of(work, struct kq_mark, put));
+}
+
+/*
+ * May sleep. Takes over the caller's reference, which is the one that kq_mark_new()
+ * gave. With it an inode may go that another group's mark, taken away meanwhile, has
+ * held: the last iput() takes as long as the file system likes. So a work puts it,
+ * one for each mark, that none waits for another's file system.
+ */
 void kq_mark_destroy(struct kq_mark *m)
 {
 	fsnotify_destroy_mark(&m->mark, kq_group);
+	INIT_WORK(&m->put, kq_mark_put_work);
+	queue_work(kq_mark_wq, &m->put);
 }
 
 void kq_mark_put(struct kq_mark *m)

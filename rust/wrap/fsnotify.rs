@@ -195,14 +195,16 @@ impl Mark {
         unsafe { bindings::kq_mark_is_attached(self.0.as_ptr()) }
     }
 
-    /// Takes the mark away. Events that are under way may still come. May sleep.
+    /// Takes the mark away, of which this is what [`NewMark::put_on`] returned. Events that are under
+    /// way may still come. May sleep, but not for a file system.
     pub(crate) fn destroy(self) {
-        // SAFETY: The mark is there.
-        unsafe { bindings::kq_mark_destroy(self.0.as_ptr()) };
+        // SAFETY: The mark is there, and this is the reference that it was made with.
+        unsafe { bindings::kq_mark_destroy(ManuallyDrop::new(self).0.as_ptr()) };
     }
 }
 
 impl Drop for Mark {
+    // May sleep, and be long, if it is the last reference: see `kq_mark_destroy`.
     fn drop(&mut self) {
         // SAFETY: This reference is ours.
         unsafe { bindings::kq_mark_put(self.0.as_ptr()) };
