@@ -78,6 +78,7 @@ static int kq_handle_event(struct fsnotify_group *group, u32 mask,
 
 	if (mask & FSNOTIFY_MNT_EVENTS) {
 		ev.role = KQ_FS_ROLE_MOUNTS;
+		ev.mount = fsnotify_data_mnt_id(data, data_type);
 		kq_tell(fsnotify_iter_mark(iter, FSNOTIFY_ITER_TYPE_MNTNS), &ev);
 	} else if (mask & FS_RENAME) {
 		struct dentry *moved = fsnotify_data_dentry(data, data_type);
@@ -324,6 +325,12 @@ bool kq_file_contents(struct file *file, loff_t *size)
 		inode = d_real_inode(dentry) ?: inode;
 	*size = i_size_read(inode);
 	return S_ISDIR(inode->i_mode);
+}
+
+/* That of the file's mount, as fsnotify tells it. */
+u64 kq_file_mount_id(struct file *file)
+{
+	return real_mount(file->f_path.mnt)->mnt_id_unique;
 }
 
 /* Whether the file's mount is in a namespace. */

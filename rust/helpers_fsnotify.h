@@ -45,6 +45,7 @@ struct kq_fs_event {
 	u32	mask;		/* KQ_FS_* */
 	bool	same_dir;	/* a rename: of an entry to another of the same directory */
 	bool	target_is_dir;	/* a rename: in place of a directory */
+	u64	mount;		/* in a namespace: the id of the mount */
 };
 
 struct kq_inode_state {
@@ -78,6 +79,7 @@ bool kq_file_is_path(struct file *file);
 int kq_file_may_read(struct file *file);
 loff_t kq_file_pos(struct file *file);
 bool kq_file_contents(struct file *file, loff_t *size);
+u64 kq_file_mount_id(struct file *file);
 bool kq_file_is_mounted(struct file *file);
 bool kq_file_in_mnt_ns(struct file *file);
 struct mnt_namespace *kq_current_mnt_ns(void);

@@ -14,6 +14,10 @@
 //! An inode that has lost its last name may be robbed of its marks though it is open: when its
 //! entry goes that is not the one it was opened by. Then whoever removed the name puts a mark there
 //! anew, before the call returns.
+//!
+//! A mount has no mark: its namespace's tells when it goes, by an id. There it has its place in a
+//! tree, and its knotes in a list of its own. However many these are, who unmounts tells them when it
+//! has let go of the kernel's lock of all mounts.
 
 use crate::{
     bindings,
@@ -22,7 +26,7 @@ use crate::{
     uapi::*,
     wrap::{
         delayed_work::{Call, DelayedCall},
-        fsnotify::{self, Event, Inode, InodeState, Mark, NewMark, Object},
+        fsnotify::{self, Event, Inode, InodeState, Mark, NamedFile, NewMark, Object},
         global::Global,
         task::relax,
         task_work::{self, TaskWork},
@@ -141,6 +145,10 @@ struct Inner {
     /// Of an inode: what has been told of it. The size is told with `KQ_FS_MODIFY`, the rest with
     /// `KQ_FS_ATTRIB`, which come some time after the change, and after other events.
     seen: InodeState,
+    /// Of a namespace: those of its mounts that have knotes, by their ids.
+    mounts: RBTree<u64, Arc<Watched>>,
+    /// Of a mount: it has gone, and that is left to the worker to tell.
+    gone: bool,
 }
 
 /// What of an object is under the lock of all marks.
@@ -149,10 +157,11 @@ struct Marked {
     mark: Option<Mark>,
     /// The events that it tells.
     mask: u32,
-    /// Of a directory: its superblock, which is told when it is removed.
-    superblock: Option<Arc<Watched>>,
-    /// Of a superblock: the directories that have it as theirs.
-    directories: usize,
+    /// What is told of this one: of a directory its superblock, which is told when it is removed, of
+    /// a mount its namespace.
+    base: Option<Arc<Watched>>,
+    /// How many have this one as theirs.
+    dependents: usize,
 }
 
 impl Watch {
@@ -175,10 +184,20 @@ impl Watch {
     ///
     /// The knote keeps what is returned. Before it goes [`Self::end`] is called.
     pub(crate) unsafe fn on_mounts(kn: &Knote) -> Result<KBox<Self>> {
-        const MASK: u32 = bindings::KQ_FS_MNT_ATTACH | bindings::KQ_FS_MNT_DETACH;
-
         // SAFETY: By this function's requirements; the namespace stays until the task leaves it.
-        unsafe { Self::new(kn, Object::current_mounts(), MASK) }
+        unsafe { Self::new(kn, Object::current_mounts(), MOUNTS_MASK) }
+    }
+
+    /// Puts a knote on the list of the mount that its file is on, which was in the current task's
+    /// namespace just now. It may have gone before anybody saw the knote: the caller looks. `ENOMEM`.
+    /// Process context, may sleep.
+    ///
+    /// # Safety
+    ///
+    /// The knote is on `file`, and keeps what is returned. Before it goes [`Self::end`] is called.
+    pub(crate) unsafe fn on_mount(kn: &Knote, file: &File) -> Result<KBox<Self>> {
+        // SAFETY: By this function's requirements; a mount has no mark.
+        unsafe { Self::new(kn, Object::Mount(file.mount_id()), 0) }
     }
 
     /// # Safety
@@ -211,7 +230,7 @@ impl Watch {
             // SAFETY: By this function's requirements.
             inner.seen = unsafe { object.state() };
         }
-        inner.charge(uid, room)?;
+        inner.charge(uid, room, object.most_of_user())?;
         // SAFETY: The entry is new, and is to be the knote's; by this function's requirements it is
         // taken off before that goes.
         unsafe { inner.knotes.add(&watch.entry, kn) };
@@ -219,7 +238,7 @@ impl Watch {
         drop(inner);
         // The mark may have gone just before, and who took it away have seen no knote. Knotes are
         // looked for under the lock of the list, so if none was seen, that it has gone is seen now.
-        let is_marked = watched.is_marked(&mut marks);
+        let is_marked = !matches!(object, Object::Inode(_)) || watched.is_marked(&mut marks);
         drop(marks);
         if !is_marked {
             watched.tend();
@@ -285,6 +304,39 @@ fn inode_mask(notes: u32) -> u32 {
     mask
 }
 
+/// What a mount namespace tells.
+const MOUNTS_MASK: u32 = bindings::KQ_FS_MNT_ATTACH | bindings::KQ_FS_MNT_DETACH;
+
+impl Object {
+    /// How many knotes of one user may be on it.
+    fn most_of_user(self) -> usize {
+        match self {
+            // They are told once, by who has to wait for them alone.
+            Self::Mount(_) => usize::MAX,
+            _ => MOST_OF_USER,
+        }
+    }
+
+    /// What tells of the object in its place, and which events that has to tell.
+    ///
+    /// # Safety
+    ///
+    /// The object is there.
+    unsafe fn base(self) -> Option<(Self, u32)> {
+        match self {
+            // SAFETY: By this function's requirements.
+            Self::Inode(inode) if unsafe { self.state() }.is_dir => {
+                // SAFETY: As above.
+                let superblock = unsafe { fsnotify::superblock(inode) };
+                Some((superblock, bindings::KQ_FS_DELETE))
+            }
+            // It is in the current one: see `Watch::on_mount`.
+            Self::Mount(_) => Some((Self::current_mounts(), MOUNTS_MASK)),
+            _ => None,
+        }
+    }
+}
+
 /// What an event of a mount namespace means. One that is moved within is both.
 fn mounts_hint(event: &Event) -> u64 {
     let mut hint = 0;
@@ -299,9 +351,9 @@ fn mounts_hint(event: &Event) -> u64 {
 
 impl Inner {
     /// Counts one more knote of a user. `ENOMEM` past the limit.
-    fn charge(&mut self, uid: u32, room: RBTreeNodeReservation<u32, usize>) -> Result {
+    fn charge(&mut self, uid: u32, room: RBTreeNodeReservation<u32, usize>, most: usize) -> Result {
         match self.users.get_mut(&uid) {
-            Some(count) if *count >= MOST_OF_USER => return Err(ENOMEM),
+            Some(count) if *count >= most => return Err(ENOMEM),
             Some(count) => *count += 1,
             None => drop(self.users.insert(room.into_node(uid, 1))),
         }
@@ -395,11 +447,17 @@ impl Inner {
     }
 }
 
-/// A [`Watched`], and a mark for it, that are made before [`MARKS`] is taken: a task that is short
+/// A [`Watched`], and how it is found, that are made before [`MARKS`] is taken: a task that is short
 /// of memory keeps nobody else waiting.
 struct Spare {
     watched: Arc<Watched>,
-    mark: NewMark,
+    place: SparePlace,
+}
+
+enum SparePlace {
+    Mark(NewMark),
+    /// Of a mount: among its namespace's.
+    Entry(RBTreeNodeReservation<u64, Arc<Watched>>),
 }
 
 impl Spare {
@@ -419,6 +477,8 @@ impl Spare {
                         knotes: Knlist::new(),
                         users: RBTree::new(),
                         seen,
+                        mounts: RBTree::new(),
+                        gone: false,
                     },
                     "kqueue_watched"
                 ),
@@ -432,22 +492,36 @@ impl Spare {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        Ok(Self {
-            watched,
-            mark: NewMark::new()?,
-        })
+        let place = match object {
+            Object::Mount(_) => SparePlace::Entry(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
+            _ => SparePlace::Mark(NewMark::new()?),
+        };
+        Ok(Self { watched, place })
     }
 
-    /// Puts the mark on the object. `ENOMEM`. May sleep.
+    /// Puts the mark on the object; a mount is entered with its base, which it has. `ENOMEM`. May sleep.
     ///
     /// # Safety
     ///
     /// The object is there.
     unsafe fn put(self, marks: &mut GlobalGuard<MARKS>) -> Result<Arc<Watched>> {
-        let Self { watched, mark } = self;
+        let Self { watched, place } = self;
         let marked = watched.marked.as_mut(marks);
-        // SAFETY: By this function's requirements.
-        marked.mark = Some(unsafe { mark.put_on(watched.object, marked.mask, watched.clone()) }?);
+        match (place, watched.object) {
+            (SparePlace::Mark(mark), object) => {
+                // SAFETY: By this function's requirements.
+                let mark = unsafe { mark.put_on(object, marked.mask, watched.clone()) }?;
+                marked.mark = Some(mark);
+            }
+            (SparePlace::Entry(room), Object::Mount(id)) => {
+                let base = marked.base.as_ref().ok_or(EINVAL)?;
+                let node = room.into_node(id, watched.clone());
+                // A statement of its own, so that what comes back, which is nothing, is dropped
+                // after the lock.
+                let _old = base.inner.lock().mounts.insert(node);
+            }
+            (SparePlace::Entry(_), _) => return Err(EINVAL),
+        }
         Ok(watched)
     }
 }
@@ -455,8 +529,8 @@ impl Spare {
 /// What a first knote on an object may need.
 struct Spares {
     own: Spare,
-    /// Of a directory: for its superblock, should it have no mark.
-    superblock: Option<Spare>,
+    /// For its base, should that have no mark.
+    base: Option<Spare>,
 }
 
 impl Spares {
@@ -467,31 +541,33 @@ impl Spares {
     /// The object is there.
     unsafe fn new(object: Object, mask: u32) -> Result<Self> {
         // SAFETY: By this function's requirements.
-        let is_dir = unsafe { object.state() }.is_dir;
-        let superblock = match object {
-            Object::Inode(inode) if is_dir => {
-                // SAFETY: As above.
-                let superblock = unsafe { fsnotify::superblock(inode) };
-                // SAFETY: An inode is on its superblock.
-                Some(unsafe { Spare::new(superblock, bindings::KQ_FS_DELETE) }?)
-            }
-            _ => None,
+        let base = match unsafe { object.base() } {
+            // SAFETY: An inode is on its superblock; the current namespace is there.
+            Some((base, mask)) => Some(unsafe { Spare::new(base, mask) }?),
+            None => None,
         };
         Ok(Self {
             // SAFETY: As above.
             own: unsafe { Spare::new(object, mask) }?,
-            superblock,
+            base,
         })
     }
 }
 
 impl Watched {
-    /// What has a mark on `object`, which tells the events in `mask` from now on.
+    /// What has a mark on `object`, which tells the events in `mask` from now on; or what is entered
+    /// for a mount in the current task's namespace.
     ///
     /// # Safety
     ///
     /// The object is there.
     unsafe fn find(object: Object, mask: u32, marks: &mut GlobalGuard<MARKS>) -> Option<Arc<Self>> {
+        if let Object::Mount(id) = object {
+            // SAFETY: The task is in it.
+            let base = unsafe { Mark::find(Object::current_mounts()) }?.owner();
+            let inner = base.inner.lock();
+            return inner.mounts.get(&id).cloned();
+        }
         // SAFETY: By this function's requirements.
         let watched = unsafe { Mark::find(object) }?.owner();
         watched.want(mask, marks);
@@ -514,21 +590,22 @@ impl Watched {
         if let Some(found) = unsafe { Self::find(object, mask, marks) } {
             return Ok(Some(found));
         }
-        let Some(Spares { own, superblock }) = spares.take() else {
+        let Some(Spares { own, base }) = spares.take() else {
             return Ok(None);
         };
         let watched = own.watched.clone();
-        if let Some(spare) = superblock {
+        if let Some(spare) = base {
             let object = spare.watched.object;
-            // SAFETY: An inode is on its superblock.
-            let found = unsafe { Self::find(object, bindings::KQ_FS_DELETE, marks) };
-            let superblock = match found {
+            let mask = spare.watched.marked.as_ref(marks).mask;
+            // SAFETY: An inode is on its superblock; the current namespace is there.
+            let found = unsafe { Self::find(object, mask, marks) };
+            let base = match found {
                 Some(found) => found,
                 // SAFETY: As above.
                 None => unsafe { spare.put(marks) }?,
             };
-            superblock.marked.as_mut(marks).directories += 1;
-            watched.marked.as_mut(marks).superblock = Some(superblock);
+            base.marked.as_mut(marks).dependents += 1;
+            watched.marked.as_mut(marks).base = Some(base);
         }
         // SAFETY: By this function's requirements.
         unsafe { own.put(marks) }
@@ -551,15 +628,18 @@ impl Watched {
     /// Takes the mark away, and lets go of what was needed for it. May sleep.
     fn unmark(&self, marks: &mut GlobalGuard<MARKS>) {
         let marked = self.marked.as_mut(marks);
-        let superblock = marked.superblock.take();
+        let base = marked.base.take();
         if let Some(mark) = marked.mark.take() {
             mark.destroy();
         }
-        if let Some(superblock) = superblock {
-            let marked = superblock.marked.as_mut(marks);
-            marked.directories -= 1;
-            if marked.directories == 0 {
-                superblock.unmark(marks);
+        if let Some(base) = base {
+            if let Object::Mount(id) = self.object {
+                // A statement of its own, so that it is dropped after the lock.
+                let _entry = base.inner.lock().mounts.remove_node(&id);
+            }
+            base.marked.as_mut(marks).dependents -= 1;
+            if base.is_unused(marks) {
+                base.unmark(marks);
             }
         }
     }
@@ -586,6 +666,12 @@ impl Watched {
         let Object::Inode(inode) = self.object else {
             if self.is_unused(&mut marks) {
                 self.unmark(&mut marks);
+                return false;
+            }
+            drop(marks);
+            let mut inner = self.inner.lock();
+            if mem::take(&mut inner.gone) {
+                self.tell(inner, hint::UNMOUNTED);
             }
             return false;
         };
@@ -646,7 +732,7 @@ impl Watched {
     }
 
     fn is_unused(&self, marks: &mut GlobalGuard<MARKS>) -> bool {
-        self.marked.as_mut(marks).directories == 0 && self.inner.lock().knotes.is_empty()
+        self.marked.as_mut(marks).dependents == 0 && self.inner.lock().knotes.is_empty()
     }
 
     /// Leaves it to the worker to tend it: [`LATER`], and not before, or at any time from now on, in
@@ -691,6 +777,9 @@ impl Watched {
 
     /// Tells the knotes. Process context, may sleep.
     pub(crate) fn event(&self, event: &Event) {
+        if let Some(mount) = self.gone(event) {
+            mount.tell_gone();
+        }
         let mut inner = self.inner.lock();
         // Its inode, or namespace, is held by a knote that is there, and may be gone if none is.
         if inner.knotes.is_empty() {
@@ -700,9 +789,32 @@ impl Watched {
             // SAFETY: As above.
             Object::Inode(_) => inner.notes(event, unsafe { self.object.state() }).into(),
             Object::Mounts(_) => mounts_hint(event),
-            Object::Super(_) => return,
+            Object::Super(_) | Object::Mount(_) => return,
         };
         self.tell(inner, hint);
+    }
+
+    /// Of a namespace: the mount that the event says has gone from it, if that has knotes. One that is
+    /// moved stays.
+    fn gone(&self, event: &Event) -> Option<Arc<Self>> {
+        if !matches!(self.object, Object::Mounts(_)) || mounts_hint(event) != hint::UNMOUNTED {
+            return None;
+        }
+        let inner = self.inner.lock();
+        inner.mounts.get(&event.mount).cloned()
+    }
+
+    /// Has the knotes on a mount told that it has gone, before the call returns that it went by. Not
+    /// now: nobody can mount or unmount anything anywhere meanwhile. Process context.
+    fn tell_gone(self: Arc<Self>) {
+        let gone = Gone(self.clone());
+        // SAFETY: The current task.
+        let added = || unsafe { task_work::add(Task::current_raw(), gone) }.is_ok();
+        let soon = !fsnotify::in_kthread() && added();
+        if !soon {
+            self.inner.lock().gone = true;
+            self.leave(LINGER);
+        }
     }
 
     /// Tells the knotes, in turns: there may be many. May sleep.
@@ -750,6 +862,15 @@ struct MarkAnew(Arc<Watched>);
 impl TaskWork for MarkAnew {
     fn run(self) {
         self.0.tend();
+    }
+}
+
+/// Who has unmounted a mount tells its knotes.
+struct Gone(Arc<Watched>);
+
+impl TaskWork for Gone {
+    fn run(self) {
+        self.0.tell(self.0.inner.lock(), hint::UNMOUNTED);
     }
 }
 

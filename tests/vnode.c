@@ -937,6 +937,71 @@ TEST_F(vnode, mount_that_is_moved_is_not_revoked)
 	rmdir(to);
 }
 
+/* More than a user may have on a file: who unmounts tells those of that mount, once. */
+TEST_F(vnode, any_number_can_wait_for_an_unmount_and_those_of_other_mounts_are_not_told)
+{
+	enum { FILES = 3, EACH = 500 };
+	static struct kevent ev[FILES * EACH + 1];
+	char dir[PATH_MAX], name[32];
+	int i, n, fd[FILES], other;
+
+	for (n = 0; n < FILES; n++) {
+		snprintf(name, sizeof(name), "file%d", n);
+		fd[n] = make_file(name);
+		ASSERT_LE(0, fd[n]);
+		for (i = 0; i < EACH; i++) {
+			ASSERT_EQ(0, change_all(self->kq, fd[n], EVFILT_VNODE,
+						EV_ADD | EV_CLEAR | EV_UDATA_SPECIFIC,
+						NOTE_REVOKE, 0, (void *)(uintptr_t)i));
+		}
+	}
+	ASSERT_EQ(0, mkdir("sub", 0755));
+	ASSERT_EQ(0, mount("kqueue", "sub", "tmpfs", 0, NULL));
+	other = make_file("sub/file");
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, watch(self->kq, other, EV_CLEAR, NOTE_REVOKE));
+	ASSERT_EQ(0, umount2("sub", MNT_DETACH));
+	ASSERT_EQ(1, poll_events(self->kq, ev, ARRAY_SIZE(ev)));
+	EXPECT_EQ(other, ev[0].ident);
+	EXPECT_EQ(NOTE_REVOKE, ev[0].fflags);
+	/* When some have gone, and the namespace is watched otherwise. */
+	ASSERT_EQ(0, close(fd[0]));
+	ASSERT_EQ(0, change(self->kq, 0, EVFILT_FS, EV_ADD));
+	ASSERT_NE(NULL, getcwd(dir, sizeof(dir)));
+	ASSERT_EQ(0, chdir("/"));
+	ASSERT_EQ(0, umount2(dir, MNT_DETACH));
+	n = poll_events(self->kq, ev, ARRAY_SIZE(ev));
+	ASSERT_EQ((FILES - 1) * EACH + 1, n);
+	for (i = 0; i < n; i++) {
+		if (ev[i].filter == EVFILT_FS) {
+			EXPECT_EQ(VQ_UNMOUNT, ev[i].fflags);
+		} else {
+			ASSERT_EQ(NOTE_REVOKE, ev[i].fflags);
+		}
+	}
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+/* The namespace goes, and all that is mounted in it, with the last process there. */
+static void goes_with_its_namespace(void *unused)
+{
+	int home = open("/proc/self/ns/mnt", O_RDONLY), kq = kqueue(), fd;
+	struct kevent ev;
+
+	CHILD_CHECK(home >= 0 && !unshare(CLONE_NEWNS));
+	fd = open("file", O_RDWR | O_CREAT, 0644);
+	CHILD_CHECK(!watch(kq, fd, EV_CLEAR, NOTE_REVOKE));
+	CHILD_CHECK(notes(kq) == 0);
+	CHILD_CHECK(!setns(home, CLONE_NEWNS));
+	CHILD_CHECK(wait_events(kq, &ev, 1) == 1 && ev.fflags == NOTE_REVOKE);
+	(void)unused;
+}
+
+TEST_F(vnode, revoked_when_its_namespace_goes)
+{
+	EXPECT_EQ(0, in_child(goes_with_its_namespace, NULL));
+}
+
 TEST_F(vnode, closed_it_can_be_unmounted)
 {
 	char dir[PATH_MAX];

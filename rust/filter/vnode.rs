@@ -26,7 +26,7 @@ struct Vnode;
 pub(super) struct Hook {
     inode: SetOnce<KBox<Watch>>,
     /// For `NOTE_REVOKE`, from when it was first asked for.
-    mounts: SetOnce<KBox<Watch>>,
+    mount: SetOnce<KBox<Watch>>,
     /// It has happened. Used under the queue lock only.
     revoked: Atomic<bool>,
 }
@@ -35,7 +35,7 @@ impl Default for Hook {
     fn default() -> Self {
         Self {
             inode: SetOnce::new(),
-            mounts: SetOnce::new(),
+            mount: SetOnce::new(),
             revoked: Atomic::new(false),
         }
     }
@@ -56,10 +56,10 @@ pub(super) fn vnode(file: &File) -> Result<&'static Filterops> {
 /// Has it told when the file's mount goes. A mount elsewhere than in the caller's namespace is not
 /// watched: nothing keeps that namespace.
 fn watch_mount(kn: &Knote, hook: &Hook) -> Result {
-    let wanted = kn.file().is_some_and(NamedFile::is_in_current_mounts);
-    if wanted && hook.mounts.as_ref().is_none() {
+    let file = kn.file().filter(|file| file.is_in_current_mounts());
+    if let (Some(file), None) = (file, hook.mount.as_ref()) {
         // SAFETY: `detach` ends it, or what is put there after that, `prepare` does.
-        hook.mounts.populate(unsafe { Watch::on_mounts(kn) }?);
+        hook.mount.populate(unsafe { Watch::on_mount(kn, file) }?);
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ impl Filter for Vnode {
     }
 
     fn detach(_kn: &Knote, hook: &Hook) {
-        for watch in [&hook.inode, &hook.mounts] {
+        for watch in [&hook.inode, &hook.mount] {
             if let Some(watch) = watch.as_ref() {
                 watch.end();
             }
@@ -97,7 +97,7 @@ impl Filter for Vnode {
     /// What was asked for of what has happened is kept until it is delivered.
     fn note(kn: &Knote, hook: &Hook, st: &mut KnoteState, hint: u64) -> bool {
         let mut notes = hint as u32;
-        // A mount that was moved is in a tree again. Any may be meant.
+        // A mount that was moved is in a tree again.
         let may_be_gone = hint & hint::UNMOUNTED != 0 && !hook.revoked.load(Relaxed);
         if may_be_gone && kn.file().is_some_and(|file| !file.is_mounted()) {
             hook.revoked.store(true, Relaxed);

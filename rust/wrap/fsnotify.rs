@@ -23,6 +23,8 @@ pub(crate) enum Object {
     Inode(*mut bindings::inode),
     Super(*mut bindings::super_block),
     Mounts(*mut bindings::mnt_namespace),
+    /// A mount, by an id that no other ever has. There are no marks on it.
+    Mount(u64),
 }
 
 // SAFETY: An address; who follows it argues for itself.
@@ -57,11 +59,12 @@ impl Object {
         state
     }
 
-    fn parts(self) -> (*mut c_void, u32) {
+    fn parts(self) -> Option<(*mut c_void, u32)> {
         match self {
-            Self::Inode(inode) => (inode.cast(), bindings::KQ_FS_OBJ_INODE),
-            Self::Super(sb) => (sb.cast(), bindings::KQ_FS_OBJ_SB),
-            Self::Mounts(ns) => (ns.cast(), bindings::KQ_FS_OBJ_MNTNS),
+            Self::Inode(inode) => Some((inode.cast(), bindings::KQ_FS_OBJ_INODE)),
+            Self::Super(sb) => Some((sb.cast(), bindings::KQ_FS_OBJ_SB)),
+            Self::Mounts(ns) => Some((ns.cast(), bindings::KQ_FS_OBJ_MNTNS)),
+            Self::Mount(_) => None,
         }
     }
 }
@@ -141,7 +144,7 @@ impl NewMark {
         mask: u32,
         owner: Arc<Watched>,
     ) -> Result<Mark> {
-        let (at, kind) = object.parts();
+        let (at, kind) = object.parts().ok_or(EINVAL)?;
         let owner = Arc::into_raw(owner);
         let raw = self.0.as_ptr();
         // SAFETY: By this function's requirements; the mark is new. The reference goes with it.
@@ -170,7 +173,7 @@ impl Mark {
     ///
     /// The object is there until this returns.
     pub(crate) unsafe fn find(object: Object) -> Option<Self> {
-        let (at, kind) = object.parts();
+        let (at, kind) = object.parts()?;
         // SAFETY: By this function's requirements.
         // INVARIANT: Only `NewMark` puts marks of our group on anything.
         NonNull::new(unsafe { bindings::kq_mark_find(at, kind) }).map(Self)
@@ -275,7 +278,9 @@ pub(crate) trait NamedFile {
     /// Whether it is a directory, and the size of what is read from it: on overlayfs, of the file of
     /// the layer, as the overlay's own follows that late. May sleep.
     fn contents(&self) -> (bool, i64);
-    /// Whether the mount that it was opened on is somewhere in a tree.
+    /// The id of the mount that it was opened on, which no other ever has.
+    fn mount_id(&self) -> u64;
+    /// Whether that mount is somewhere in a tree.
     fn is_mounted(&self) -> bool;
     /// Whether that tree is the current task's mount namespace.
     fn is_in_current_mounts(&self) -> bool;
@@ -307,6 +312,11 @@ impl NamedFile for File {
         // SAFETY: As above; `size` is a local.
         let is_dir = unsafe { bindings::kq_file_contents(self.as_ptr(), &mut size) };
         (is_dir, size)
+    }
+
+    fn mount_id(&self) -> u64 {
+        // SAFETY: As above.
+        unsafe { bindings::kq_file_mount_id(self.as_ptr()) }
     }
 
     fn is_mounted(&self) -> bool {
