@@ -921,6 +921,24 @@ TEST_F(vnode, revoke_can_be_asked_for_later)
 	EXPECT_EQ(NOTE_REVOKE, notes(self->kq));
 }
 
+TEST_F(vnode, revoke_is_reported_when_it_is_asked_for_again_and_once)
+{
+	int fd = make_file("file");
+	char dir[PATH_MAX];
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE));
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_WRITE));
+	ASSERT_NE(NULL, getcwd(dir, sizeof(dir)));
+	ASSERT_EQ(0, chdir("/"));
+	ASSERT_EQ(0, umount2(dir, MNT_DETACH));
+	EXPECT_EQ(0, notes(self->kq));
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE));
+	EXPECT_EQ(NOTE_REVOKE, notes(self->kq));
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE));
+	EXPECT_EQ(0, notes(self->kq));
+}
+
 TEST_F(vnode, mount_that_is_moved_is_not_revoked)
 {
 	int fd = make_watched(self->kq, "file");

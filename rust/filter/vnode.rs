@@ -27,7 +27,7 @@ pub(super) struct Hook {
     inode: SetOnce<KBox<Watch>>,
     /// For `NOTE_REVOKE`, from when it was first asked for.
     mount: SetOnce<KBox<Watch>>,
-    /// It has happened. Used under the queue lock only.
+    /// It has been said. Used under the queue lock only.
     revoked: Atomic<bool>,
 }
 
@@ -64,6 +64,18 @@ fn watch_mount(kn: &Knote, hook: &Hook) -> Result {
     Ok(())
 }
 
+/// Whether there is `NOTE_REVOKE` to say, of which this is the only time then: it is asked for, and
+/// the mount has gone. Under the queue lock.
+fn is_revoked(kn: &Knote, hook: &Hook, st: &KnoteState) -> bool {
+    let is = st.sfflags & NOTE_REVOKE != 0
+        && !hook.revoked.load(Relaxed)
+        && kn.file().is_some_and(|file| !file.is_mounted());
+    if is {
+        hook.revoked.store(true, Relaxed);
+    }
+    is
+}
+
 impl Filter for Vnode {
     type Hook = Hook;
 
@@ -74,6 +86,10 @@ impl Filter for Vnode {
         let notes = kn.request().sfflags;
         if notes & NOTE_REVOKE != 0 {
             watch_mount(kn, hook)?;
+            if hook.mount.as_ref().is_some() {
+                // It may have gone between the look and the list.
+                kn.note(hint::UNMOUNTED);
+            }
         }
         // SAFETY: The knote holds the file; `detach` ends the watch before it goes.
         match unsafe { Watch::on_file(kn, file, notes) } {
@@ -97,10 +113,7 @@ impl Filter for Vnode {
     /// What was asked for of what has happened is kept until it is delivered.
     fn note(kn: &Knote, hook: &Hook, st: &mut KnoteState, hint: u64) -> bool {
         let mut notes = hint as u32;
-        // A mount that was moved is in a tree again.
-        let may_be_gone = hint & hint::UNMOUNTED != 0 && !hook.revoked.load(Relaxed);
-        if may_be_gone && kn.file().is_some_and(|file| !file.is_mounted()) {
-            hook.revoked.store(true, Relaxed);
+        if hint & hint::UNMOUNTED != 0 && is_revoked(kn, hook, st) {
             notes |= NOTE_REVOKE;
         }
         let asked = notes & st.sfflags;
@@ -126,11 +139,15 @@ impl Filter for Vnode {
         Ok(())
     }
 
-    fn touch(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+    fn touch(kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
         if kev.flags & EV_ADD != 0 {
             st.sfflags = kev.fflags;
             st.sdata = kev.data;
             st.fflags &= kev.fflags;
+            // Who told that it has gone may have come when it was not asked for yet.
+            if hook.mount.as_ref().is_some() && is_revoked(kn, hook, st) {
+                st.fflags |= NOTE_REVOKE;
+            }
         }
     }
 
