@@ -318,19 +318,23 @@ unsafe extern "C" fn kq_probe_seek(fd: core::ffi::c_uint) {
     if Kind::Seeks.users().load(Relaxed) == 0 || !filetable::has_kqueue(FilesId::current()) {
         return;
     }
+    // Now, as lseek(2) is about to: another thread may close the descriptor before that is through.
+    // It has not looked the descriptor up by `fdget_pos()` yet, and when it does it will see that
+    // there is another reference.
+    let Ok(file) = files::fget(fd as usize) else {
+        return;
+    };
     // Where memory for it is short, a knote is told at the next change of the file.
     // SAFETY: The current task.
-    let _ = unsafe { task_work::add(Task::current_raw(), Sought(fd)) };
+    let _ = unsafe { task_work::add(Task::current_raw(), Sought(file)) };
 }
 
 /// Before it returns from lseek(2), the task looks who waits for that.
-struct Sought(u32);
+struct Sought(ARef<File>);
 
 impl TaskWork for Sought {
     fn run(self) {
-        if let Ok(file) = files::fget(self.0 as usize) {
-            Watched::sought(&file);
-        }
+        Watched::sought(&self.0);
     }
 }
 

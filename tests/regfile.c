@@ -6,6 +6,7 @@
 #include "fs.h"
 
 #include <dirent.h>
+#include <linux/fs.h>
 
 /* What <sys/event.h> makes of kqueue() for programs of other systems. */
 int kqueue_as_freebsd(void);
@@ -336,6 +337,78 @@ TEST_F(regfile, following_a_file_that_is_appended_to_misses_nothing)
 		EXPECT_EQ(NULL, error)
 			TH_LOG("%s", (char *)error);
 	}
+}
+
+/*
+ * On a file system that is frozen a write waits, and with it who sets the offset.
+ */
+
+FIXTURE(frozen) {
+	int kq;
+	int fd;
+};
+
+FIXTURE_SETUP(frozen)
+{
+	FS_ENTER(EXT4);
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	self->fd = open("file", O_RDWR | O_CREAT | O_EXCL, 0644);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(10, write(self->fd, "0123456789", 10));
+	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_SET));
+}
+
+FIXTURE_TEARDOWN(frozen)
+{
+	close(self->kq);
+}
+
+struct mover {
+	int fd;
+	atomic_int tid;
+	off_t result;
+	pthread_t thread;
+};
+
+static void *writes_over(void *arg)
+{
+	struct mover *m = arg;
+
+	m->tid = gettid();
+	m->result = write(m->fd, "9876543210", 10);
+	return NULL;
+}
+
+static void *sets_back(void *arg)
+{
+	struct mover *m = arg;
+
+	m->tid = gettid();
+	m->result = lseek(m->fd, 3, SEEK_SET);
+	return NULL;
+}
+
+TEST_F(frozen, offset_set_by_a_descriptor_that_is_closed_meanwhile_is_reported)
+{
+	struct mover writer = { .fd = self->fd }, seeker = { .fd = self->fd };
+	int other = dup(self->fd), dir = open(".", O_RDONLY);
+
+	ASSERT_EQ(0, watch(self->kq, other, EVFILT_READ, EV_CLEAR, 0));
+	EXPECT_EQ(10, data(self->kq));
+	EXPECT_EQ(NOTHING, data(self->kq));
+	ASSERT_EQ(0, ioctl(dir, FIFREEZE, 0));
+	EXPECT_EQ(0, pthread_create(&writer.thread, NULL, writes_over, &writer));
+	EXPECT_TRUE(EVENTUALLY(writer.tid && asleep_in(writer.tid, -1)));
+	EXPECT_EQ(0, pthread_create(&seeker.thread, NULL, sets_back, &seeker));
+	EXPECT_TRUE(EVENTUALLY(seeker.tid && asleep_in(seeker.tid, -1)));
+	EXPECT_EQ(0, close(self->fd));
+	ASSERT_EQ(0, ioctl(dir, FITHAW, 0));
+	ASSERT_EQ(0, pthread_join(writer.thread, NULL));
+	ASSERT_EQ(0, pthread_join(seeker.thread, NULL));
+	EXPECT_EQ(10, writer.result);
+	EXPECT_EQ(3, seeker.result);
+	EXPECT_EQ(7, data(self->kq));
 }
 
 /*
