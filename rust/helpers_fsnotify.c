@@ -420,9 +420,21 @@ static struct kq_seek_probe {
 #endif
 };
 
+void kq_seek_disarm(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(kq_seek_probes); i++) {
+		if (kq_seek_probes[i].armed)
+			unregister_fprobe(kq_seek_probes[i].fprobe);
+		kq_seek_probes[i].armed = false;
+	}
+}
+
 /*
- * Milliseconds, and may sleep. Serialised by probe.rs, as is the next. What a kernel
- * does not have it does without: a knote is then told at the next change.
+ * Milliseconds, and may sleep. Serialised by probe.rs, as is the next. -ENOMEM, and
+ * none is armed. What a kernel does not have it does without: a knote is then told at
+ * the next change.
  */
 int kq_seek_arm(void)
 {
@@ -435,20 +447,13 @@ int kq_seek_arm(void)
 			continue;
 		ret = register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
 		probe->armed = !ret;
+		if (ret == -ENOMEM) {
+			kq_seek_disarm();
+			return ret;
+		}
 		if (ret)
 			pr_info_once("kqueue: %s cannot be probed in this kernel: %d\n",
 				     probe->symbol, ret);
 	}
 	return 0;
-}
-
-void kq_seek_disarm(void)
-{
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(kq_seek_probes); i++) {
-		if (kq_seek_probes[i].armed)
-			unregister_fprobe(kq_seek_probes[i].fprobe);
-		kq_seek_probes[i].armed = false;
-	}
 }

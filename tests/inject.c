@@ -957,4 +957,42 @@ TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
 	TH_LOG("%d faults", n - 1);
 }
 
+/* It is told of every lseek(2), or it is not there. */
+TEST_F_TIMEOUT(inject_into, the_first_knote_on_a_file, 900)
+{
+	struct scene s;
+	unsigned long text;
+	bool reached;
+	char c;
+	int n, ret;
+
+	for (n = 1; ; n++) {
+		ASSERT_TRUE(EVENTUALLY(!unload_kqueue()));
+		ASSERT_EQ(0, load_kqueue());
+		text = module_text();
+		ASSERT_EQ(0, choose(ALLOCATION, text, text + (1UL << 20)));
+		ASSERT_EQ(0, begin(&s, make_file));
+		arm(n);
+		ret = change(s.kq, s.fd, EVFILT_READ, EV_ADD);
+		reached = disarm();
+		TH_LOG("fault %d: %d", n, ret);
+		EXPECT_TRUE(!ret || (reached && ret == -ENOMEM));
+		if (ret) {
+			ASSERT_EQ(0, change(s.kq, s.fd, EVFILT_READ, EV_ADD))
+				TH_LOG("fault %d, again", n);
+		}
+		/* It is at the end, where it was written to. */
+		EXPECT_EQ(0, read(s.fd, &c, 1));
+		EXPECT_EQ(0, pending(s.kq));
+		ASSERT_EQ(0, lseek(s.fd, 0, SEEK_SET));
+		EXPECT_EQ(1, pending(s.kq)) TH_LOG("fault %d", n);
+		end(&s);
+		if (!reached)
+			break;
+		ASSERT_GT(500, n);
+	}
+	EXPECT_LT(5, n);
+	TH_LOG("%d faults", n - 1);
+}
+
 TEST_HARNESS_MAIN
