@@ -12,7 +12,8 @@
 //! last descriptor is closed goes when it would have without us.
 //!
 //! An inode that has lost its last name may be robbed of its marks though it is open: when its
-//! entry goes that is not the one it was opened by. Then whoever removed the name puts a mark there
+//! entry goes that is not the one it was opened by. That is so in kernels that do not ask, as 7.3.4
+//! does, whether it has another entry. Then whoever removed the name puts a mark there
 //! anew, before the call returns.
 //!
 //! A mount has no mark: its namespace's tells when it goes, by an id. There it has its place in a

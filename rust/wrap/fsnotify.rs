@@ -133,7 +133,8 @@ impl NewMark {
         NonNull::new(mark).map(Self).ok_or(ENOMEM)
     }
 
-    /// Puts it on `object`: the events in `mask` are told to `owner`. `ENOMEM`. May sleep.
+    /// Puts it on `object`: the events in `mask` are told to `owner`. `ENOMEM`; `EINVAL` where the
+    /// file system wants no marks. May sleep.
     ///
     /// # Safety
     ///
@@ -152,7 +153,8 @@ impl NewMark {
         if let Err(e) = to_result(ret) {
             // SAFETY: The mark has no owner, and the reference is still ours.
             drop(unsafe { Arc::from_raw(owner) });
-            return Err(e);
+            // All marks of the object are being taken away: another time there is room for one.
+            return Err(if e == ENOENT { ENOMEM } else { e });
         }
         // INVARIANT: As above. The reference to the mark is handed on.
         Ok(Mark(ManuallyDrop::new(self).0))
