@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Things that happen at once, over and over. RACE_ROUNDS in the environment
- * says how often; on a slow machine a test ends before that, for want of time.
+ * says how often; on a slow machine a test ends before that, after RACE_SECONDS.
  */
 #include "kqtest.h"
 #include "net.h"
@@ -12,12 +12,17 @@
 #define ENOUGH	8	/* seconds a test is repeated at most */
 #define FEW	20	/* rounds it is repeated at least */
 
+static int number(const char *name, int otherwise)
+{
+	return getenv(name) ? atoi(getenv(name)) : otherwise;
+}
+
 static int rounds(void)
 {
 	static int n;
 
 	if (!n)
-		n = getenv("RACE_ROUNDS") ? atoi(getenv("RACE_ROUNDS")) : ROUNDS;
+		n = number("RACE_ROUNDS", ROUNDS);
 	return n;
 }
 
@@ -27,7 +32,7 @@ static bool another(int i, int cost)
 	static double end;
 
 	if (!i)
-		end = now() + ENOUGH;
+		end = now() + number("RACE_SECONDS", ENOUGH);
 	if (i < FEW)
 		return true;
 	return i < rounds() / cost && now() < end;
