@@ -33,7 +33,13 @@
 /* Under emulation, on a busy machine, what takes milliseconds takes seconds. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	300
-#define PATIENCE		30	/* seconds a condition may take */
+
+/* Seconds a condition may take; PATIENCE in the environment says otherwise. */
+static inline int seconds_of_patience(void)
+{
+	return getenv("PATIENCE") ? atoi(getenv("PATIENCE")) : 30;
+}
+#define PATIENCE		seconds_of_patience()
 
 #define USER_EVENTS_MAX	"/sys/module/kqueue/parameters/user_events_max"
 #define WATCHES_MAX	"/sys/module/kqueue/parameters/watches_max"
