@@ -347,28 +347,31 @@ impl Kqueue {
     }
 
     /// knote_drop: ends a knote, if nobody else does. When it returns no event of the knote counts any
-    /// more. Any context that `here` says; no lock held that is taken on the wake-up path.
-    pub(crate) fn end(&self, kn: &Knote, here: Context) {
+    /// more. False where it was past before: delivered for the last time, or ended by somebody else.
+    /// Any context that `here` says; no lock held that is taken on the wake-up path.
+    pub(crate) fn end(&self, kn: &Knote, here: Context) -> bool {
         // A statement of its own: who gets it is alone with it, and the lock is not needed.
         let indexed = self.index.lock().remove(kn);
         match indexed {
             Some(indexed) => self.end_taken(indexed, here),
             // Whoever has taken it out may not have come to this yet.
-            None => drop(self.drop_state(kn)),
+            None => self.drop_state(kn).0,
         }
     }
 
-    /// A knote is out of the index: it is not queued nor delivered any more. What the caller is to
-    /// drop, after the lock.
-    fn drop_state(&self, kn: &Knote) -> [Option<ListArc<Knote>>; 2] {
+    /// A knote is out of the index: it is not queued nor delivered any more. Whether it was not so
+    /// before; and what the caller is to drop, after the lock.
+    fn drop_state(&self, kn: &Knote) -> (bool, [Option<ListArc<Knote>>; 2]) {
         let mut queue = self.queue.lock();
-        queue.state(kn).status |= status::DROPPED;
-        [queue.unpark(kn), queue.dequeue(kn)]
+        let st = queue.state(kn);
+        let first = st.status & status::DROPPED == 0;
+        st.status |= status::DROPPED;
+        (first, [queue.unpark(kn), queue.dequeue(kn)])
     }
 
-    /// Ends a knote that the caller has taken out of the index.
-    pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>, here: Context) {
-        let items = self.drop_state(&kn);
+    /// Ends a knote that the caller has taken out of the index. False as of [`Self::end`].
+    pub(crate) fn end_taken(&self, kn: ListArc<Knote, BY_KEY>, here: Context) -> bool {
+        let (first, items) = self.drop_state(&kn);
         let on_file = self.table.forget(&kn);
         match here {
             Context::Atomic if kn.ops().detach_sleeps => {
@@ -382,6 +385,7 @@ impl Kqueue {
         }
         // A scan that has it in flux drops its own reference, without delivering it.
         drop((items, on_file));
+        first
     }
 
     /// The kqueue is closed in its owner's table, or released: ends all knotes, wakes everybody.

@@ -67,14 +67,19 @@ impl Kqueue {
             }
             match found {
                 Some(kn) if kev.flags & EV_DELETE != 0 => {
-                    self.end(&kn, Context::MaySleep);
-                    return Ok(());
+                    if self.end(&kn, Context::MaySleep) {
+                        return Ok(());
+                    }
+                    // It has been delivered for the last time, or is being closed: who is told so is
+                    // not told that it was deleted.
                 }
                 Some(kn) => match self.modify(&kn, &kev)? {
                     Modified::Done => return Ok(()),
                     // It has been delivered for the last time, or is being closed: whoever does that
                     // is about to take it out, if we do not.
-                    Modified::Dropped => self.end(&kn, Context::MaySleep),
+                    Modified::Dropped => {
+                        self.end(&kn, Context::MaySleep);
+                    }
                     // It is not found any more.
                     Modified::Left => {}
                 },
@@ -100,7 +105,8 @@ impl Kqueue {
         // A statement of its own: the lock is not held for what follows.
         let taken = self.index().lock().orphan(kn);
         if let Some(taken) = taken {
-            return self.end_taken(taken, here);
+            self.end_taken(taken, here);
+            return;
         }
         let expected = kn.with_state(|st| {
             st.status |= status::ORPHAN;

@@ -411,7 +411,9 @@ impl Kqueue {
     fn finish(&self, after: After) {
         match after {
             After::Drop(item) => drop(item),
-            After::Delete(item) => self.end(&item, Context::MaySleep),
+            After::Delete(item) => {
+                self.end(&item, Context::MaySleep);
+            }
         }
     }
 

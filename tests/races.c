@@ -751,6 +751,41 @@ TEST_F(race, trigger_against_delivery_of_a_oneshot_event)
 	second_log(s, i, _metadata->name);
 }
 
+#define BATCH	16
+
+static int delete_last(struct second *s)
+{
+	return change(s->kq, BATCH, EVFILT_USER, EV_DELETE);
+}
+
+/* Whoever gets the event, the other one is told that there is none: one of many, so that it takes. */
+TEST_F(race, delete_against_delivery_of_a_oneshot_event)
+{
+	struct second *s = &self->second;
+	int i, k, n, ret, told;
+
+	s->what = delete_last;
+	ASSERT_EQ(0, second_start(s));
+	for (i = 0; another(i, 4); i++) {
+		for (k = 1; k <= BATCH; k++) {
+			ASSERT_EQ(0, change_all(self->kq, k, EVFILT_USER, EV_ADD | EV_ONESHOT,
+						NOTE_TRIGGER, 0, NULL));
+		}
+		second_go(s, i);
+		n = poll_events(self->kq, self->ev, 64);
+		ret = second_done(s);
+		ASSERT_TRUE(ret == 0 || ret == -ENOENT) TH_LOG("%d", ret);
+		ASSERT_LE(BATCH - 1, n);
+		told = 0;
+		for (k = 0; k < n; k++)
+			told += self->ev[k].ident == BATCH;
+		ASSERT_EQ(1, told + !ret) TH_LOG("round %d: told %d, deleted: %d", i, told, ret);
+		ASSERT_EQ(0, pending(self->kq));
+	}
+	second_end(s);
+	second_log(s, i, _metadata->name);
+}
+
 /* Writing against reading, where a missed edge would be missed for ever. */
 static int write_some(struct second *s)
 {
