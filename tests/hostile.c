@@ -473,7 +473,7 @@ static void crowd_and_act(const FIXTURE_VARIANT(crowd) *variant,
 	*stage = 2;
 }
 
-TEST_F(crowd, does_not_keep_others_from_running)
+TEST_F_TIMEOUT(crowd, does_not_keep_others_from_running, 900)
 {
 	unsigned long looks = 0;
 	double begun = 0, took;
