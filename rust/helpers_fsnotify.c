@@ -352,11 +352,6 @@ struct mnt_namespace *kq_current_mnt_ns(void)
 	return current->nsproxy->mnt_ns;
 }
 
-bool kq_current_is_kthread(void)
-{
-	return current->flags & PF_KTHREAD;
-}
-
 /* ---- lseek(2) ---- */
 
 /* In probe.rs. */

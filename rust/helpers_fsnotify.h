@@ -83,7 +83,6 @@ u64 kq_file_mount_id(struct file *file);
 bool kq_file_is_mounted(struct file *file);
 bool kq_file_in_mnt_ns(struct file *file);
 struct mnt_namespace *kq_current_mnt_ns(void);
-bool kq_current_is_kthread(void);
 
 /* The probe on lseek(2): see probe.rs. */
 int kq_seek_arm(void);

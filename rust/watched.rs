@@ -810,8 +810,7 @@ impl Watched {
     fn tell_gone(self: Arc<Self>) {
         let gone = Gone(self.clone());
         // SAFETY: The current task.
-        let added = || unsafe { task_work::add(Task::current_raw(), gone) }.is_ok();
-        let soon = !fsnotify::in_kthread() && added();
+        let soon = unsafe { task_work::add(Task::current_raw(), gone) }.is_ok();
         if !soon {
             self.inner.lock().gone = true;
             self.leave(LINGER);
@@ -849,8 +848,7 @@ impl Watched {
         // A new mark now would be taken away with the others that are on the inode.
         let anew = MarkAnew(this.clone());
         // SAFETY: The current task.
-        let added = || unsafe { task_work::add(Task::current_raw(), anew) }.is_ok();
-        let soon = !fsnotify::in_kthread() && added();
+        let soon = unsafe { task_work::add(Task::current_raw(), anew) }.is_ok();
         if !soon {
             this.leave(LATER);
         }

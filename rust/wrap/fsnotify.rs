@@ -331,9 +331,3 @@ impl NamedFile for File {
         unsafe { bindings::kq_file_in_mnt_ns(self.as_ptr()) }
     }
 }
-
-/// Whether the current task is the kernel's own, and never on its way to user space.
-pub(crate) fn in_kthread() -> bool {
-    // SAFETY: No requirement.
-    unsafe { bindings::kq_current_is_kthread() }
-}
