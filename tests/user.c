@@ -427,6 +427,16 @@ static int has_ended(struct waiter *w, int count)
 	return ended;
 }
 
+static bool others_sleep(struct waiter *w, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (!w[i].done && !asleep_in(w[i].tid, SYS_ioctl))
+			return false;
+	return true;
+}
+
 #define SLEEPERS	6
 
 /* Each has room for one, and does not come back. */
@@ -446,8 +456,7 @@ TEST_F(user, as_many_threads_are_woken_as_there_are_events)
 		EV_SET(&ch[i], i, EVFILT_USER, EV_ADD | EV_ONESHOT,
 		       NOTE_TRIGGER, 0, NULL);
 	ASSERT_EQ(0, kev(self->kq, ch, 2, NULL, 0, NULL));
-	ASSERT_TRUE(EVENTUALLY(has_ended(w, SLEEPERS) == 2));
-	usleep(20000);
+	ASSERT_TRUE(EVENTUALLY(has_ended(w, SLEEPERS) == 2 && others_sleep(w, SLEEPERS)));
 	EXPECT_EQ(2, has_ended(w, SLEEPERS));
 	ASSERT_EQ(0, kev(self->kq, ch + 2, SLEEPERS - 2, NULL, 0, NULL));
 	for (i = 0; i < SLEEPERS; i++) {
