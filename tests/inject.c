@@ -921,17 +921,25 @@ TEST_F_TIMEOUT(inject_into, loading, 900)
 	TH_LOG("%d faults", n - 1);
 }
 
-TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
+/* The module as it is at first, whose allocations are to fail. */
+static int load_anew(void)
 {
 	unsigned long text;
+	int ret = EVENTUALLY(!unload_kqueue()) ? load_kqueue() : -EBUSY;
+
+	if (ret)
+		return ret;
+	text = module_text();
+	return choose(ALLOCATION, text, text + (1UL << 20));
+}
+
+TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
+{
 	int n, kq, pipes[2];
 	bool reached;
 
 	for (n = 1; ; n++) {
-		ASSERT_TRUE(EVENTUALLY(!unload_kqueue()));
-		ASSERT_EQ(0, load_kqueue());
-		text = module_text();
-		ASSERT_EQ(0, choose(ALLOCATION, text, text + (1UL << 20)));
+		ASSERT_EQ(0, load_anew());
 		arm(n);
 		kq = kqueue();
 		reached = disarm();
@@ -961,16 +969,12 @@ TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
 TEST_F_TIMEOUT(inject_into, the_first_knote_on_a_file, 900)
 {
 	struct scene s;
-	unsigned long text;
 	bool reached;
 	char c;
 	int n, ret;
 
 	for (n = 1; ; n++) {
-		ASSERT_TRUE(EVENTUALLY(!unload_kqueue()));
-		ASSERT_EQ(0, load_kqueue());
-		text = module_text();
-		ASSERT_EQ(0, choose(ALLOCATION, text, text + (1UL << 20)));
+		ASSERT_EQ(0, load_anew());
 		ASSERT_EQ(0, begin(&s, make_file));
 		arm(n);
 		ret = change(s.kq, s.fd, EVFILT_READ, EV_ADD);
