@@ -770,6 +770,16 @@ static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
 static struct fprobe kq_connect_fprobe = { .entry_handler = kq_connect_entry };
 static struct tracepoint *kq_tp_fork;
 
+/* Is never called: it is registered so that ftrace says where a function begins. */
+static int kq_sought_entry(struct fprobe *fp, unsigned long ip,
+			   unsigned long ret_ip, struct ftrace_regs *fregs,
+			   void *data)
+{
+	return 0;
+}
+
+static struct fprobe kq_sought_fprobe = { .entry_handler = kq_sought_entry };
+
 /*
  * The functions that are probed. Every close ends in filp_flush(), which calls
  * locks_remove_posix() unless the descriptor is an O_PATH one: one of them has to
@@ -779,23 +789,39 @@ static struct tracepoint *kq_tp_fork;
 static struct kq_probe {
 	struct fprobe	*fprobe;	/* or else kq_flush_ops */
 	const char	*symbol;
+	unsigned long	ip;		/* of kq_flush_ops: where the symbol is */
 	bool		present;
 	bool		armed;
 } kq_probes[] = {
-	{ NULL,			"filp_flush" },
-	{ NULL,			"locks_remove_posix" },
-	{ &kq_dup2_fprobe,	"do_dup2" },
-	{ &kq_connect_fprobe,	"unix_stream_connect" },
+	{ .symbol = "filp_flush" },
+	{ .symbol = "locks_remove_posix" },
+	{ .symbol = "do_dup2", .fprobe = &kq_dup2_fprobe },
+	{ .symbol = "unix_stream_connect", .fprobe = &kq_connect_fprobe },
 };
 
+static int kq_find_ip(struct kq_probe *probe)
+{
+	int ret = register_fprobe_syms(&kq_sought_fprobe, &probe->symbol, 1);
+
+	if (ret)
+		return ret;
+	probe->ip = kq_sought_fprobe.hlist_array->array[0].addr;
+	unregister_fprobe(&kq_sought_fprobe);
+	return 0;
+}
+
+/*
+ * Not ftrace_set_filter(), which takes a name: where there is no memory for it, that
+ * says that all is well, and what has no filter is called by each function there is.
+ */
 static int kq_register(struct kq_probe *probe)
 {
 	int ret;
 
 	if (probe->fprobe)
 		return register_fprobe_syms(probe->fprobe, &probe->symbol, 1);
-	ret = ftrace_set_filter(&kq_flush_ops, (unsigned char *)probe->symbol,
-				strlen(probe->symbol), true);
+	ret = probe->ip ? 0 : kq_find_ip(probe);
+	ret = ret ?: ftrace_set_filter_ip(&kq_flush_ops, probe->ip, false, true);
 	return ret ?: register_ftrace_function(&kq_flush_ops);
 }
 

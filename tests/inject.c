@@ -19,11 +19,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
 #define FAULT	"/sys/kernel/debug/"
+#define TRACING	"/sys/kernel/tracing"
 #define PROBE	4242	/* a user event that shows that a kqueue works */
 #define MANY	300	/* more knotes than a close looks at by itself */
 
@@ -95,20 +97,24 @@ enum fault { ALLOCATION, COPY };
 
 /*
  * From now on what can fail is what has a function between these on its stack. No
- * stack is looked at for what is not to fail, and then nothing is found there.
+ * stack is looked at for what is not to fail, and then nothing is found there. Nor
+ * does what a checker needs to remember where it was called from: that is less each
+ * time, and the next fault would be one further than it should.
  */
 static int choose(enum fault fault, unsigned long start, unsigned long end)
 {
 	static const char *const attributes[] = { "failslab", "fail_page_alloc",
 						  "fail_usercopy" };
+	unsigned long depot = address_of("stack_depot_save_flags");
 	int i, ret = 0;
 
-	if (!start)
+	if (!start || !depot)
 		return -ENOENT;
 	for (i = 0; i < 3 && !ret; i++) {
 		const char *at = attributes[i];
 
 		ret = set(at, "require-start", start) ?: set(at, "require-end", end) ?:
+		      set(at, "reject-start", depot) ?: set(at, "reject-end", depot + 0x400) ?:
 		      set(at, "stacktrace-depth", (i == 2) == (fault == COPY) ? 32 : 0) ?:
 		      set(at, "verbose", 0);
 	}
@@ -933,6 +939,22 @@ static int load_anew(void)
 	return choose(ALLOCATION, text, text + (1UL << 20));
 }
 
+/* How many functions of the kernel are probed, or -1. */
+static int probed(void)
+{
+	int c, lines = 0;
+	FILE *f;
+
+	mount("tracefs", TRACING, "tracefs", 0, NULL);
+	f = fopen(TRACING "/enabled_functions", "r");
+	if (!f)
+		return -1;
+	while ((c = getc(f)) != EOF)
+		lines += c == '\n';
+	fclose(f);
+	return lines;
+}
+
 TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
 {
 	int n, kq, pipes[2];
@@ -949,6 +971,8 @@ TEST_F_TIMEOUT(inject_into, the_first_kqueue, 900)
 			kq = kqueue();
 		ASSERT_LE(0, kq) TH_LOG("fault %d, again: errno %d", n, errno);
 		EXPECT_EQ(0, works(kq)) TH_LOG("fault %d", n);
+		/* Closes, dup2(2) and connect(2), and no others. */
+		EXPECT_EQ(3, probed()) TH_LOG("fault %d: %d functions are probed", n, probed());
 		/* It sees what is closed. */
 		ASSERT_EQ(0, pipe(pipes));
 		EXPECT_EQ(0, change(kq, pipes[1], EVFILT_WRITE, EV_ADD));
