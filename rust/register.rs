@@ -248,8 +248,11 @@ impl Kqueue {
                 }
                 continue;
             }
-            if !self.index().lock().is_crowded() || Index::reserve(self.index()).is_err() {
+            if !self.index().lock().is_crowded() {
                 return;
+            }
+            if Index::reserve(self.index()).is_err() {
+                return self.set_crowded(true);
             }
         }
     }
