@@ -87,6 +87,12 @@ void kq_wake_up_poll(struct wait_queue_head *wq, unsigned int events)
 	wake_up_poll(wq, (__force __poll_t)events);
 }
 
+/* As wake_up_poll(), of all that are exclusive. */
+void kq_wake_up_all_poll(struct wait_queue_head *wq, unsigned int events)
+{
+	__wake_up(wq, TASK_NORMAL, 0, poll_to_key((__force __poll_t)events));
+}
+
 void kq_poll_wait(struct file *file, struct wait_queue_head *wq,
 		  struct poll_table_struct *pt)
 {

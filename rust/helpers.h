@@ -49,6 +49,7 @@ void kq_init_waitqueue_head(struct wait_queue_head *wq, const char *name,
 void kq_wake_up_one(struct wait_queue_head *wq);
 void kq_wake_up_all(struct wait_queue_head *wq);
 void kq_wake_up_poll(struct wait_queue_head *wq, unsigned int events);
+void kq_wake_up_all_poll(struct wait_queue_head *wq, unsigned int events);
 void kq_poll_wait(struct file *file, struct wait_queue_head *wq,
 		  struct poll_table_struct *pt);
 unsigned int kq_vfs_poll(struct file *file, struct poll_table_struct *pt);

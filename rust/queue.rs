@@ -119,12 +119,13 @@ unsafe impl HasIrqWork for Kqueue {
     // sleep, and take their locks with interrupts off, as they must in an interrupt: so a worker may
     // run them as well.
     fn run(&self) {
-        let mut events = bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM;
+        let events = bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM;
         if self.ending.read() {
-            // Who waits for nothing is told of this.
-            events |= bindings::KQ_POLLERR;
+            // Each of them, and who waits for nothing, too.
+            self.pollers.wake_all_pollers(events | bindings::KQ_POLLERR);
+        } else {
+            self.pollers.wake_pollers(events);
         }
-        self.pollers.wake_pollers(events);
         // Those told have queued their own works by now: see `Pairs::settle`.
         self.told.fetch_add(1, Release);
         self.table.pairs().told();

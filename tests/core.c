@@ -762,6 +762,43 @@ TEST_F(core, closing_it_wakes_who_polls_for_nothing)
 	close(sv[1]);
 }
 
+static void *epoll_exclusively(void *arg)
+{
+	struct sleeper *s = arg;
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	int epfd = epoll_create1(0);
+
+	epoll_ctl(epfd, EPOLL_CTL_ADD, s->kq, &ev);
+	s->tid = gettid();
+	s->result = epoll_wait(epfd, &ev, 1, -1) == 1 ? (int)ev.events : -EIO;
+	s->done = true;
+	close(epfd);
+	return NULL;
+}
+
+/* The end is for all of those, of whom an event wakes one. */
+TEST_F(core, closing_it_wakes_all_who_poll_exclusively)
+{
+	struct sleeper s[3] = { };
+	int i, sv[2];
+
+	ASSERT_EQ(0, unix_pair(sv));
+	ASSERT_EQ(0, send_fd(sv[0], self->kq));
+	for (i = 0; i < 3; i++) {
+		s[i].kq = self->kq;
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, epoll_exclusively, &s[i]));
+		ASSERT_TRUE(EVENTUALLY(s[i].tid && asleep_in(s[i].tid, -1)));
+	}
+	ASSERT_EQ(0, close(self->kq));
+	for (i = 0; i < 3; i++) {
+		ASSERT_TRUE(EVENTUALLY(s[i].done)) TH_LOG("%d sleeps on", i);
+		ASSERT_EQ(0, pthread_join(s[i].thread, NULL));
+		EXPECT_EQ(EPOLLERR, s[i].result);
+	}
+	close(sv[0]);
+	close(sv[1]);
+}
+
 /*
  * Filters' names and numbers.
  */

@@ -90,6 +90,12 @@ impl WaitQueue {
         unsafe { bindings::kq_wake_up_poll(self.head.get(), events) }
     }
 
+    /// As [`Self::wake_pollers`], all of those that want to be woken one at a time, too.
+    pub(crate) fn wake_all_pollers(&self, events: u32) {
+        // SAFETY: The head is initialised by the type invariants.
+        unsafe { bindings::kq_wake_up_all_poll(self.head.get(), events) }
+    }
+
     /// Sleeps on the queue, exclusively and interruptibly, unless `ready` says that there is no
     /// need or a signal is pending.
     ///
