@@ -6,8 +6,8 @@
 //! module while a file is open; so this is our own.
 
 use crate::{
-    bindings,
-    filetable::FileTable,
+    bindings, fdinfo,
+    filetable::OwnKqueue,
     flavour::Flavour,
     kevent, kfilter,
     limits::UserRef,
@@ -17,7 +17,6 @@ use crate::{
     wrap::{
         files::{FileKind, FilesId},
         module::this_module,
-        once::Once,
         task::is_kernel_thread,
         uaccess,
     },
@@ -35,11 +34,7 @@ use kernel::{
     ioctl,
     prelude::*,
     seq_file::SeqFile,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-        Arc,
-    },
+    sync::{aref::ARef, Arc},
     transmute::FromBytes,
     types::{ForeignOwnable, Opaque},
     uaccess::{UserPtr, UserSlice},
@@ -47,9 +42,10 @@ use kernel::{
 
 /// What a file of ours has as its private data.
 struct OpenKqueue {
-    kq: Arc<Kqueue>,
-    /// Closed in its owner's table, though the file may live on, on its way back there even.
-    closed: Atomic<bool>,
+    own: OwnKqueue,
+    /// Who has opened it, and the flavour that it is made as.
+    user: UserRef,
+    flavour: Flavour,
     _armed: Armed,
 }
 
@@ -59,44 +55,34 @@ impl OpenKqueue {
         let armed = Armed::new(Kind::Descriptors)?;
         let user = UserRef::current()?;
         let open = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let kq = FileTable::add_kqueue(|table| Kqueue::new(table, user, flavour))?;
         Ok(open.write(Self {
-            kq,
-            closed: Atomic::new(false),
+            own: OwnKqueue::new(),
+            user,
+            flavour,
             _armed: armed,
         }))
     }
 
-    /// The last descriptor in the owner's table is closed, or the file is released. May be called
-    /// more than once. Process context, may sleep.
-    fn close(&self) {
-        let first = !self.closed.xchg(true, Relaxed);
-        self.kq.close();
-        if first {
-            self.kq.table().close_kqueue();
-        }
+    /// Whether the current process is its owner, and has it.
+    #[inline]
+    fn is_owned(&self) -> bool {
+        !self.own.is_gone() && self.own.id() == FilesId::current()
     }
 
-    /// The kqueue, for its owner. `EBADF`.
+    /// The kqueue, for its owner, who has a descriptor of it. `EBADF`; when it is first used,
+    /// `ENOMEM`, and it may sleep then.
     #[inline]
     fn get(&self) -> Result<&Arc<Kqueue>> {
-        if self.is_gone() || self.kq.table().id() != FilesId::current() {
+        if self.own.is_closed() || self.own.id() != FilesId::current() {
             return Err(EBADF);
         }
-        Ok(&self.kq)
-    }
-
-    /// Its owner has it no more.
-    #[inline]
-    fn is_gone(&self) -> bool {
-        self.closed.read() || self.kq.table().is_dead()
-    }
-}
-
-impl Drop for OpenKqueue {
-    fn drop(&mut self) {
-        self.close();
-        self.kq.table().remove_kqueue();
+        match self.own.get() {
+            Some(kq) if !kq.table().is_dead() => Ok(kq),
+            Some(_) => Err(EBADF),
+            None => self
+                .own
+                .use_with(|table| Kqueue::new(table, self.user.clone(), self.flavour)),
+        }
     }
 }
 
@@ -140,15 +126,30 @@ unsafe fn private<'a>(file: *mut bindings::file) -> &'a OpenKqueue {
     unsafe { <KBox<OpenKqueue> as ForeignOwnable>::borrow((*file).private_data) }
 }
 
-/// The kqueue that `file` is, if it is one; `EBADF` where the current process does not own it.
-pub(crate) fn kqueue(file: &File) -> Option<Result<&Arc<Kqueue>>> {
+fn opened(file: &File) -> Option<&OpenKqueue> {
     // SAFETY: A `File` is alive, and what it has as its private data lives as long.
-    unsafe { is_kqueue(file.as_ptr()).then(|| private(file.as_ptr()).get()) }
+    unsafe { is_kqueue(file.as_ptr()).then(|| private(file.as_ptr())) }
+}
+
+/// Whether `file` is a kqueue, whoever's.
+pub(crate) fn is_one(file: &File) -> bool {
+    opened(file).is_some()
+}
+
+/// The kqueue that `file`, which the current process has a descriptor of, is. `EBADF` where it is
+/// none, or another process's; when it is first used, `ENOMEM`, and this may sleep then.
+pub(crate) fn kqueue(file: &File) -> Result<&Arc<Kqueue>> {
+    opened(file).ok_or(EBADF)?.get()
+}
+
+/// The kqueue that `file` is, if it is the current process's and was used.
+pub(crate) fn used_kqueue(file: &File) -> Option<&Arc<Kqueue>> {
+    opened(file).filter(|open| open.is_owned())?.own.get()
 }
 
 /// How many events are pending in the kqueue that `file` is.
 pub(crate) fn pending(file: &File) -> Option<usize> {
-    let kq = kqueue(file)?.ok()?;
+    let kq = used_kqueue(file)?;
     let pending = kq.queue().lock().count();
     Some(pending)
 }
@@ -157,7 +158,7 @@ pub(crate) fn pending(file: &File) -> Option<usize> {
 /// was copied there by fork(2). Any context.
 pub(crate) fn is_inherited(file: *mut bindings::file) -> bool {
     // SAFETY: The files in the table of a task that is not exiting are alive.
-    unsafe { is_kqueue(file) && private(file).get().is_err() }
+    unsafe { is_kqueue(file) && !private(file).is_owned() }
 }
 
 /// # Safety
@@ -188,7 +189,7 @@ unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) 
     // SAFETY: By this function's requirements.
     let open = unsafe { private(file) };
     let files = FilesId::of(id.cast());
-    if open.kq.table().id() == files {
+    if open.own.id() == files {
         // SAFETY: The file is alive; the closer is not in a read, write or lseek of it.
         let unshared = unsafe { File::from_raw_file(file) }.is_unshared();
         // SAFETY: The table is alive.
@@ -197,7 +198,7 @@ unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) 
         let elsewhere = || unsafe { files.find(0, |other| other == file) }.is_some();
         let last = unshared || dying || !elsewhere();
         if last {
-            open.close();
+            open.own.close();
         }
     }
     0
@@ -221,21 +222,31 @@ unsafe extern "C" fn poll(
 ) -> bindings::__poll_t {
     // SAFETY: By this function's requirements.
     let open = unsafe { private(file) };
-    // SAFETY: The table is the one this was called with; the kqueue lives as long as its file.
-    unsafe {
-        open.kq
-            .pollers()
-            .poll_wait(File::from_raw_file(file), table)
+    let owned = if open.own.get().is_some() || is_in_a_slot(file) {
+        open.get()
+    } else {
+        Err(EBADF)
     };
-    match open.get() {
+    let Some(kq) = open.own.get() else {
+        return bindings::KQ_POLLERR;
+    };
+    // SAFETY: The table is the one this was called with; the kqueue lives as long as its file.
+    unsafe { kq.pollers().poll_wait(File::from_raw_file(file), table) };
+    match owned {
         Ok(kq) => match kq.poll_events() {
             0 if kq.settle() => kq.poll_events(),
             events => events,
         },
         // A worker asks for the one who has asked before, and was let: see io_submit(2).
-        Err(_) if is_kernel_thread() && !open.is_gone() => open.kq.poll_events(),
+        Err(_) if is_kernel_thread() && !open.own.is_gone() => kq.poll_events(),
         Err(_) => bindings::KQ_POLLERR,
     }
+}
+
+/// Whether the current process has a descriptor of `file`, which io_uring may poll without one.
+fn is_in_a_slot(file: *mut bindings::file) -> bool {
+    // SAFETY: The current task's table is alive. What is found is compared by its address.
+    unsafe { FilesId::current().find(0, |other| other == file) }.is_some()
 }
 
 /// # Safety
@@ -254,7 +265,10 @@ unsafe extern "C" fn mmap(
 unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
     // SAFETY: By this function's requirements.
     let (m, open) = unsafe { (SeqFile::from_raw(m), private(file)) };
-    open.kq.show(m);
+    match open.own.get() {
+        Some(kq) => kq.show(m),
+        None => fdinfo::show_counts(m, open.flavour, 0, 0),
+    }
 }
 
 const KEVENT: u32 = ioctl::_IOW::<KqueueKevent>(bindings::KQUEUE_IOC_MAGIC as u32, 0);
@@ -397,7 +411,10 @@ fn create(args: &KqueueCreate) -> Result<usize> {
         0
     };
     let fd = FileDescriptorReservation::get_unused_fd_flags(cloexec)?;
-    let open = OpenKqueue::new(flavour)?.into_foreign();
+    let open = OpenKqueue::new(flavour)?;
+    // It will have a descriptor, and no other file of the kind.
+    open.get()?;
+    let open = open.into_foreign();
     // SAFETY: The operations are static, and what they expect as private data is passed.
     let file = unsafe {
         bindings::kq_anon_file(

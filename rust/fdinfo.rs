@@ -3,7 +3,9 @@
 //! `/proc/PID/fdinfo/FD` of a kqueue: what is in it, a line each.
 
 use crate::{
-    bindings, kfilter,
+    bindings,
+    flavour::Flavour,
+    kfilter,
     knote::{status, Knote},
     queue::Kqueue,
     wrap::task::{killed, relax},
@@ -26,9 +28,7 @@ impl Kqueue {
     pub(crate) fn show(&self, m: &SeqFile) {
         let knotes = self.index().lock().len();
         let pending = self.queue().lock().count();
-        seq_print!(m, "flavour:\t{}\n", self.flavour().name());
-        seq_print!(m, "knotes:\t{knotes}\n");
-        seq_print!(m, "pending:\t{pending}\n");
+        show_counts(m, self.flavour(), knotes, pending);
         // A chain that is split goes on behind what is there: nothing of it is missed.
         let mut bucket = 0;
         while bucket < self.index().lock().buckets() && !is_full(m) && !killed() {
@@ -41,6 +41,13 @@ impl Kqueue {
             relax();
         }
     }
+}
+
+/// Shows how much is in a kqueue. Process context.
+pub(crate) fn show_counts(m: &SeqFile, flavour: Flavour, knotes: usize, pending: usize) {
+    seq_print!(m, "flavour:\t{}\n", flavour.name());
+    seq_print!(m, "knotes:\t{knotes}\n");
+    seq_print!(m, "pending:\t{pending}\n");
 }
 
 /// Whether the file's buffer is too small, and this will be called again with a larger one.

@@ -4,8 +4,8 @@
 //!
 //! A [`FileTable`] is there while a kqueue of its process is. It is found by the address of the
 //! `files_struct`, on every close in the system while the probes are armed: by a hash table whose
-//! readers take no lock. There it is as long as the process has a descriptor of a kqueue: what another
-//! process holds of one, and a process that is gone, have no part in that.
+//! readers take no lock. There it is as long as the process has a descriptor of a kqueue that it has
+//! used: what another process holds of one, and a process that is gone, have no part in that.
 
 use crate::{
     bindings,
@@ -29,7 +29,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
-        rcu, Arc, ArcBorrow, Mutex, SpinLock,
+        rcu, Arc, ArcBorrow, Mutex, SetOnce, SpinLock,
     },
     types::Opaque,
 };
@@ -47,8 +47,8 @@ kernel::sync::global_lock! {
     unsafe(uninit) static TABLES: Mutex<()> = ();
 }
 
-/// Kqueues that are closed and not released: a copy of a table that is being made, or a message, has
-/// them. Changed under [`TABLES`].
+/// Files that a copy of a table, or a message, may have, and whose owner's table does not tell: they
+/// have not been used yet, or are closed and not released.
 static LEFT: Counter = Counter::new();
 
 /// What a process's kqueues have in common.
@@ -65,10 +65,10 @@ pub(crate) struct FileTable {
     /// The number of the latest sweep through `knotes`; held during one.
     #[pin]
     sweep: Mutex<u32>,
-    /// Kqueues that the process has: the table is in the hash table while there are any. Changed under
-    /// [`TABLES`].
+    /// Kqueues that the process has and has used: the table is in the hash table while there are any.
+    /// Changed under [`TABLES`].
     open: Counter,
-    /// Kqueues that are open somewhere. Changed under [`TABLES`].
+    /// Of those it has used, the ones that are open somewhere. Changed under [`TABLES`].
     kqueues: Counter,
     /// The last user of the process's table has begun to close it: what has its address from now
     /// on is another.
@@ -167,39 +167,31 @@ pub(crate) unsafe fn file_closed(id: FilesId, file: *const bindings::file, fd: O
 }
 
 impl FileTable {
-    /// A kqueue for the current process, known to its table: `make` makes it. `ENOMEM`, and what
-    /// `make` says. May sleep.
-    pub(crate) fn add_kqueue(
-        make: impl FnOnce(Arc<FileTable>) -> Result<Arc<Kqueue>>,
-    ) -> Result<Arc<Kqueue>> {
-        let id = FilesId::current();
-        let _tables = TABLES.lock();
+    /// The process whose table is `id`, if it has used a kqueue and is not gone.
+    fn find(id: FilesId) -> Option<Arc<Self>> {
         let mut found = None;
         for_each(id, |table| {
             if !table.is_dead() {
                 found = Some(table.into());
             }
         });
-        let (table, new) = match found {
-            Some(table) => (table, false),
-            None => (Self::new(id)?, true),
-        };
-        let kq = make(table.clone())?;
-        table.kqueues.add();
-        table.open.add();
-        if new {
-            let head = bucket(id);
-            table.next.store(head.load(Relaxed), Relaxed);
-            head.store(Arc::into_raw(table).cast_mut(), Release);
-        }
-        Ok(kq)
+        found
     }
 
-    /// A kqueue that [`Self::add_kqueue`] returned is closed, and has no knotes any more: to be said
-    /// once. May sleep.
-    pub(crate) fn close_kqueue(&self) {
+    /// The process has used a kqueue. Under `TABLES`, with the table in the hash table or `new`.
+    fn add_kqueue(self: &Arc<Self>, new: bool) {
+        self.kqueues.add();
+        self.open.add();
+        if new {
+            let head = bucket(self.id);
+            self.next.store(head.load(Relaxed), Relaxed);
+            head.store(Arc::into_raw(self.clone()).cast_mut(), Release);
+        }
+    }
+
+    /// A kqueue is closed, and has no knotes any more: to be said once. May sleep.
+    fn close_kqueue(&self) {
         let _tables = TABLES.lock();
-        LEFT.add();
         self.open.uncharge();
         if self.open.get() == 0 {
             self.unlink();
@@ -207,10 +199,9 @@ impl FileTable {
     }
 
     /// It is released, after it was closed. May sleep.
-    pub(crate) fn remove_kqueue(&self) {
+    fn remove_kqueue(&self) {
         let memory = {
             let _tables = TABLES.lock();
-            LEFT.uncharge();
             self.kqueues.uncharge();
             if self.kqueues.get() != 0 {
                 return;
@@ -396,6 +387,115 @@ impl FileTable {
                 return;
             }
             relax();
+        }
+    }
+}
+
+/// A process's kqueue, as its file has it: it is made when the process first uses it.
+///
+/// Before, nobody knows whether there is a descriptor of it. io_uring opens files that have none:
+/// no close tells of these, nor does the end of the process, and the table would be found for ever.
+pub(crate) struct OwnKqueue {
+    id: FilesId,
+    /// Put there under [`TABLES`], and not once it is closed.
+    kq: SetOnce<Arc<Kqueue>>,
+    /// Closed in its owner's table, though the file may live on, on its way back there even. Set
+    /// under [`TABLES`].
+    closed: Atomic<bool>,
+}
+
+impl OwnKqueue {
+    /// One of the current process's. Any context.
+    pub(crate) fn new() -> Self {
+        LEFT.add();
+        Self {
+            id: FilesId::current(),
+            kq: SetOnce::new(),
+            closed: Atomic::new(false),
+        }
+    }
+
+    /// The table of its process.
+    #[inline]
+    pub(crate) fn id(&self) -> FilesId {
+        self.id
+    }
+
+    /// The kqueue, once it was made.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&Arc<Kqueue>> {
+        self.kq.as_ref()
+    }
+
+    /// Whether its process has closed it.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.read()
+    }
+
+    /// Whether its process has it no more, or is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_closed() || self.get().is_some_and(|kq| kq.table().is_dead())
+    }
+
+    /// The kqueue, which `make` makes if there is none yet. For its process, which has a descriptor of
+    /// it. `EBADF` where that is closed meanwhile; `ENOMEM`, and what `make` says. May sleep.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn use_with(
+        &self,
+        make: impl Fn(Arc<FileTable>) -> Result<Arc<Kqueue>>,
+    ) -> Result<&Arc<Kqueue>> {
+        loop {
+            // All memory before the lock, which every close of a kqueue waits for.
+            let known = FileTable::find(self.id);
+            let new = known.is_none();
+            let table = known.map_or_else(|| FileTable::new(self.id), Ok)?;
+            let kq = make(table.clone())?;
+
+            let _tables = TABLES.lock();
+            if let Some(kq) = self.get() {
+                return Ok(kq);
+            }
+            if self.closed.read() {
+                return Err(EBADF);
+            }
+            let known = FileTable::find(self.id);
+            if known.map_or(new, |known| Arc::ptr_eq(&known, &table)) {
+                table.add_kqueue(new);
+                self.kq.populate(kq);
+                // In this order: see `may_have_passed_on`.
+                LEFT.uncharge();
+                return self.get().ok_or(EBADF);
+            }
+            // Else another thread has made a table meanwhile, or closed what had that one.
+        }
+    }
+
+    /// The last descriptor in its process's table is closed, or the file is released. May be called
+    /// more than once. Process context, may sleep.
+    pub(crate) fn close(&self) {
+        let first = {
+            let _tables = TABLES.lock();
+            !self.closed.xchg(true, Relaxed)
+        };
+        let Some(kq) = self.get() else { return };
+        if first {
+            LEFT.add();
+        }
+        kq.close();
+        if first {
+            kq.table().close_kqueue();
+        }
+    }
+}
+
+impl Drop for OwnKqueue {
+    fn drop(&mut self) {
+        self.close();
+        LEFT.uncharge();
+        if let Some(kq) = self.get() {
+            kq.table().remove_kqueue();
         }
     }
 }

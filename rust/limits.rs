@@ -104,7 +104,7 @@ impl UserRef {
     pub(crate) fn current() -> Result<Self> {
         let uid = kernel::current!().uid().into_raw().val;
         let mut users = USERS.lock();
-        // References are made under this lock only, so who has none gets none meanwhile.
+        // References are made under this lock, or from others, so who has none gets none meanwhile.
         users.retain(|user| user.kqueues.get() != 0);
         let user = match users.iter().find(|user| user.uid == uid) {
             Some(user) => user.clone(),
@@ -123,6 +123,13 @@ impl UserRef {
         };
         user.kqueues.charge(usize::MAX)?;
         Ok(Self(user))
+    }
+}
+
+impl Clone for UserRef {
+    fn clone(&self) -> Self {
+        self.0.kqueues.add();
+        Self(self.0.clone())
     }
 }
 

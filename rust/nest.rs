@@ -132,7 +132,7 @@ impl Pairs {
                 // A statement of its own: the lock is not held for what follows.
                 let next = self.knotes.lock().next_of_turn(*turn);
                 let Some(kn) = next else { break };
-                if let Some(Ok(inner)) = kn.file().and_then(device::kqueue) {
+                if let Some(inner) = kn.file().and_then(device::used_kqueue) {
                     inner.wait_until_told();
                     deeper |= inner.nests().get() != 0;
                 }

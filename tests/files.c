@@ -4,10 +4,10 @@
  * and on what is no descriptor at all.
  */
 #include "kqtest.h"
+#include "uring.h"
 #include "fs.h"
 #include "net.h"
 
-#include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -231,45 +231,64 @@ TEST_F(files, epoll_is_readable_while_it_has_an_event)
 /* A ring with one completion, until it is taken. */
 TEST_F(files, io_uring_is_readable_while_it_has_a_completion)
 {
-	struct io_uring_params p = {};
-	unsigned int *head, *tail, mask;
-	struct io_uring_sqe *sqes;
-	char *ring;
-	int fd = syscall(SYS_io_uring_setup, 4, &p);
+	const struct io_uring_sqe nothing = { .opcode = IORING_OP_NOP };
+	struct uring u;
+	int ret = uring_setup(&u);
 
-	if (fd < 0)
-		SKIP(return, "io_uring: errno %d", errno);
-	ASSERT_TRUE(p.features & IORING_FEAT_SINGLE_MMAP);
-	ring = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe),
-		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
-		    IORING_OFF_SQ_RING);
-	ASSERT_NE(MAP_FAILED, (void *)ring);
-	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES);
-	ASSERT_NE(MAP_FAILED, (void *)sqes);
-	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_READ));
+	if (ret)
+		SKIP(return, "io_uring: errno %d", -ret);
+	ASSERT_EQ(0, watch(self->kq, u.fd, EVFILT_READ));
 	EXPECT_EQ(0, pending(self->kq));
 	/* There is room for submissions. */
-	ASSERT_EQ(0, watch(self->kq, fd, EVFILT_WRITE));
+	ASSERT_EQ(0, watch(self->kq, u.fd, EVFILT_WRITE));
 	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
 	EXPECT_EQ(EVFILT_WRITE, self->ev[0].filter);
-	ASSERT_EQ(0, change(self->kq, fd, EVFILT_WRITE, EV_DELETE));
+	ASSERT_EQ(0, change(self->kq, u.fd, EVFILT_WRITE, EV_DELETE));
 
-	tail = (unsigned int *)(ring + p.sq_off.tail);
-	mask = *(unsigned int *)(ring + p.sq_off.ring_mask);
-	memset(&sqes[0], 0, sizeof(sqes[0]));
-	sqes[0].opcode = IORING_OP_NOP;
-	((unsigned int *)(ring + p.sq_off.array))[*tail & mask] = 0;
-	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	ASSERT_EQ(1, syscall(SYS_io_uring_enter, fd, 1, 0, 0, NULL, 0));
+	ASSERT_EQ(0, uring_submit(&u, &nothing));
 	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
-	EXPECT_EQ(fd, self->ev[0].ident);
+	EXPECT_EQ(u.fd, self->ev[0].ident);
 	EXPECT_EQ(1, self->ev[0].data);
 	EXPECT_EQ(0, self->ev[0].flags & (EV_EOF | EV_ERROR));
-	head = (unsigned int *)(ring + p.cq_off.head);
-	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, uring_result(&u));
 	EXPECT_EQ(0, pending(self->kq));
-	ASSERT_EQ(0, close(fd));
+	ASSERT_EQ(0, close(u.fd));
+}
+
+/* io_uring opens files that are in no slot of the table: no close would tell of these. */
+TEST_F(files, kqueue_that_io_uring_has_opened_is_nobodys_without_a_descriptor)
+{
+	const struct io_uring_sqe poll = {
+		.opcode = IORING_OP_POLL_ADD, .flags = IOSQE_FIXED_FILE, .fd = 0,
+		.poll32_events = POLLIN,
+	};
+	const struct io_uring_sqe install = {
+		.opcode = IORING_OP_FIXED_FD_INSTALL, .flags = IOSQE_FIXED_FILE, .fd = 0,
+	};
+	struct uring u;
+	int kq, ret = uring_setup(&u);
+
+	if (ret)
+		SKIP(return, "io_uring: errno %d", -ret);
+	ASSERT_EQ(0, uring_reserve(&u, 1));
+	ASSERT_EQ(0, uring_open(&u, "/dev/kqueue", O_RDWR, 0));
+	EXPECT_EQ(POLLERR, uring_do(&u, &poll));
+	/* It can get one, and be polled without it then as with it. */
+	kq = uring_do(&u, &install);
+	ASSERT_LT(self->kq, kq);
+	ASSERT_EQ(0, change_all(kq, 1, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0, NULL));
+	ASSERT_EQ(0, uring_submit(&u, &poll));
+	ASSERT_EQ(0, trigger(kq, 1));
+	EXPECT_EQ(POLLIN, uring_result(&u));
+	EXPECT_EQ(1, poll_events(kq, self->ev, 8));
+	/* Without it again, it is closed. */
+	ASSERT_EQ(0, close(kq));
+	EXPECT_EQ(POLLERR, uring_do(&u, &poll));
+	kq = uring_do(&u, &install);
+	ASSERT_LT(self->kq, kq);
+	EXPECT_EQ(-EBADF, change_all(kq, 1, EVFILT_USER, EV_ADD, 0, 0, NULL));
+	ASSERT_EQ(0, close(kq));
+	ASSERT_EQ(0, close(u.fd));
 }
 
 /* A buffer of samples, one for each page that is touched. */

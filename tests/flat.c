@@ -9,6 +9,7 @@
  * of whatever else the machine does.
  */
 #include "kqtest.h"
+#include "uring.h"
 
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -251,6 +252,7 @@ static void measure(const struct kind *kind)
  */
 
 static int sockets[2];
+static struct uring ring;
 
 /* As cheap as can be: its memory is this one's. */
 #define FORKED() ({			\
@@ -282,6 +284,18 @@ static void make_left(void)
 	must(recvmsg(sockets[1], &msg, 0) == 1 && msg.msg_controllen, "recvmsg");
 }
 
+/* The same, and it never had a descriptor of it. */
+static void make_slotless(void)
+{
+	static unsigned int slots;
+	pid_t pid = FORKED();
+
+	if (!pid)
+		_exit(uring_open(&ring, "/dev/kqueue", O_RDWR, slots) != 0);
+	must(reap(pid) == 0, "IORING_OP_OPENAT");
+	slots++;
+}
+
 static void make_tracked(void)
 {
 	pid_t pid = FORKED();
@@ -294,6 +308,12 @@ static void make_tracked(void)
 static void begin_left(void)
 {
 	must(!socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets), "socketpair");
+}
+
+static void begin_slotless(void)
+{
+	begin_left();
+	must(!uring_setup(&ring) && !uring_reserve(&ring, 1024), "io_uring");
 }
 
 static void begin_tracked(void)
@@ -362,6 +382,8 @@ static const struct past {
 	int many;
 } pasts[] = {
 	{ "closes_after_processes_whose_kqueues_are_held", begin_left, make_left, closes, 600 },
+	{ "closes_after_processes_whose_kqueues_had_no_descriptor", begin_slotless, make_slotless,
+	  closes, 600 },
 	{ "forks_after_children_whose_ends_were_not_read", begin_tracked, make_tracked, forks,
 	  4000 },
 };

@@ -98,7 +98,7 @@ pub(super) fn read(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<SocketRead>>())
     } else if Pipe::of(file).is_some() {
         Ok(Filterops::of::<OnFile<PipeRead>>())
-    } else if device::kqueue(file).is_some() {
+    } else if device::is_one(file) {
         Ok(super::nested::OPS)
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollRead>>())
@@ -115,7 +115,7 @@ pub(super) fn write(file: &File) -> Result<&'static Filterops> {
         Ok(Filterops::of::<OnFile<PipeWrite>>())
     } else if Tty::of(file).is_some() {
         Ok(Filterops::of::<OnFile<TtyWrite>>())
-    } else if device::kqueue(file).is_some() {
+    } else if device::is_one(file) {
         Err(EINVAL)
     } else if file.can_poll() {
         Ok(Filterops::of::<OnFile<PollWrite>>())

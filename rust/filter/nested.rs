@@ -45,7 +45,7 @@ impl Filter for Nested {
 
     fn attach(kn: &Knote, hook: &Hook) -> Result<bool> {
         let file = kn.file().ok_or(EBADF)?;
-        let inner = device::kqueue(file).ok_or(EBADF)??;
+        let inner = device::kqueue(file)?;
         let watch = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let pair = kn.table().pairs().add(kn.kqueue(), inner)?;
         hook.0.populate(watch.write(Watch {

@@ -44,7 +44,7 @@ impl Default for Hook {
 /// kqfilter. `EINVAL` for what is not in a file system, and for a kqueue. `EACCES` for a file that was opened with
 /// `O_PATH`, which takes no permission, and that the caller must not read.
 pub(super) fn vnode(file: &File) -> Result<&'static Filterops> {
-    if !file.has_names() || device::kqueue(file).is_some() {
+    if !file.has_names() || device::is_one(file) {
         return Err(EINVAL);
     }
     if file.is_path() {

@@ -173,7 +173,7 @@ unsafe extern "C" fn kqfd_register(
         // SAFETY: By this function's requirements there is a `struct kevent`, whose layout is ours.
         let kev = unsafe { kev.cast::<Kevent>().as_ref() }.ok_or(EINVAL)?;
         let file = files::fget(usize::try_from(fd).map_err(|_| EBADF)?)?;
-        device::kqueue(&file).ok_or(EBADF)??.register(kev)?;
+        device::kqueue(&file)?.register(kev)?;
         Ok(0)
     })
 }
