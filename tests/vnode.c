@@ -939,6 +939,33 @@ TEST_F(vnode, revoke_is_reported_when_it_is_asked_for_again_and_once)
 	EXPECT_EQ(0, notes(self->kq));
 }
 
+/* What is dropped before it is delivered was not reported. */
+TEST_F(vnode, revoke_that_was_not_delivered_is_reported_when_it_is_asked_for_again)
+{
+	int fd = make_file("file"), i;
+	char dir[PATH_MAX];
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE));
+	ASSERT_NE(NULL, getcwd(dir, sizeof(dir)));
+	ASSERT_EQ(0, chdir("/"));
+	ASSERT_EQ(0, umount2(dir, MNT_DETACH));
+	for (i = 0; i < 2; i++) {
+		/* The second time it is taken, and put back. */
+		if (i)
+			EXPECT_EQ(-EFAULT, poll_events(self->kq, (struct kevent *)8, 1));
+		ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_WRITE));
+		EXPECT_EQ(0, notes(self->kq));
+		ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE | NOTE_WRITE));
+	}
+	EXPECT_EQ(NOTE_REVOKE, notes(self->kq));
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_WRITE));
+	ASSERT_EQ(0, watch(self->kq, fd, EV_CLEAR, NOTE_REVOKE | NOTE_WRITE));
+	EXPECT_EQ(0, notes(self->kq));
+	ASSERT_EQ(5, write(fd, "hello", 5));
+	EXPECT_EQ(NOTE_WRITE, notes(self->kq));
+}
+
 TEST_F(vnode, mount_that_is_moved_is_not_revoked)
 {
 	int fd = make_watched(self->kq, "file");

@@ -27,7 +27,7 @@ pub(super) struct Hook {
     inode: SetOnce<KBox<Watch>>,
     /// For `NOTE_REVOKE`, from when it was first asked for.
     mount: SetOnce<KBox<Watch>>,
-    /// It has been said. Used under the queue lock only.
+    /// It has been delivered, and cleared. Used under the queue lock only.
     revoked: Atomic<bool>,
 }
 
@@ -64,16 +64,12 @@ fn watch_mount(kn: &Knote, hook: &Hook) -> Result {
     Ok(())
 }
 
-/// Whether there is `NOTE_REVOKE` to say, of which this is the only time then: it is asked for, and
-/// the mount has gone. Under the queue lock.
+/// Whether there is `NOTE_REVOKE` to say: it is asked for, the mount has gone, and it was not said
+/// yet. Under the queue lock.
 fn is_revoked(kn: &Knote, hook: &Hook, st: &KnoteState) -> bool {
-    let is = st.sfflags & NOTE_REVOKE != 0
+    st.sfflags & NOTE_REVOKE != 0
         && !hook.revoked.load(Relaxed)
-        && kn.file().is_some_and(|file| !file.is_mounted());
-    if is {
-        hook.revoked.store(true, Relaxed);
-    }
-    is
+        && kn.file().is_some_and(|file| !file.is_mounted())
 }
 
 impl Filter for Vnode {
@@ -155,21 +151,28 @@ impl Filter for Vnode {
         st.fflags != 0
     }
 
-    fn process(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &mut Kevent) -> bool {
+    fn process(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &mut Kevent) -> bool {
+        let is_revoke = st.fflags & NOTE_REVOKE != 0;
         kev.fflags = st.fflags;
-        if st.fflags & NOTE_REVOKE != 0 {
+        if is_revoke {
             kev.flags |= EV_EOF;
         }
         if st.flags & EV_CLEAR != 0 {
             st.fflags = 0;
+            if is_revoke {
+                hook.revoked.store(true, Relaxed);
+            }
         }
         kev.fflags != 0
     }
 
-    fn unprocess(_kn: &Knote, _hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
+    fn unprocess(_kn: &Knote, hook: &Hook, st: &mut KnoteState, kev: &Kevent) {
         // But for what is not asked for any more.
         if kev.flags & EV_CLEAR != 0 {
             st.fflags |= kev.fflags & st.sfflags;
+            if kev.fflags & NOTE_REVOKE != 0 {
+                hook.revoked.store(false, Relaxed);
+            }
         }
     }
 }
