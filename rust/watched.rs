@@ -29,7 +29,7 @@ use crate::{
         delayed_work::{Call, DelayedCall},
         fsnotify::{self, Event, Inode, InodeState, Mark, NamedFile, NewMark, Object},
         global::Global,
-        task::relax,
+        task::{relax, relax_in_worker},
         task_work::{self, TaskWork},
     },
 };
@@ -892,6 +892,8 @@ impl Worker {
                 return;
             };
             watched.tend_if_due();
+            // It may be as many as a process could have open.
+            relax_in_worker();
         }
     }
 
@@ -936,6 +938,7 @@ pub(crate) unsafe fn exit() {
     // Whenever they are due: without knotes, none is put back.
     while let Some(watched) = Worker::next() {
         watched.tend();
+        relax_in_worker();
     }
     // SAFETY: By this function's requirements.
     unsafe { fsnotify::exit() };
