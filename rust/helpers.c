@@ -300,7 +300,11 @@ void kq_init_work(struct work_struct *work, void (*func)(struct work_struct *))
 	INIT_WORK(work, func);
 }
 
-/* On any CPU: on one that a realtime task keeps, it would not come to run. */
+/*
+ * Works run on any CPU: on one that a realtime task keeps, they would not come to
+ * run.
+ */
+
 void kq_queue_work(struct work_struct *work)
 {
 	queue_work(system_dfl_wq, work);
@@ -314,12 +318,12 @@ void kq_init_delayed_work(struct delayed_work *work,
 
 void kq_mod_delayed_work(struct delayed_work *work, unsigned int msecs)
 {
-	mod_delayed_work(system_percpu_wq, work, msecs_to_jiffies(msecs));
+	mod_delayed_work(system_dfl_wq, work, msecs_to_jiffies(msecs));
 }
 
 void kq_queue_delayed_work(struct delayed_work *work, unsigned int msecs)
 {
-	queue_delayed_work(system_percpu_wq, work, msecs_to_jiffies(msecs));
+	queue_delayed_work(system_dfl_wq, work, msecs_to_jiffies(msecs));
 }
 
 /* ---- Descriptors ---- */
