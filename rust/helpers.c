@@ -358,6 +358,41 @@ umode_t kq_file_mode(struct file *file)
 	return file_inode(file)->i_mode;
 }
 
+/*
+ * A regular file or a directory without a poll of its own. @file may be on its way:
+ * its memory is a file's, of which nothing need be set yet, or is set any more.
+ */
+static bool kq_is_plain(struct file *file)
+{
+	const struct file_operations *fops = READ_ONCE(file->f_op);
+	struct inode *inode = READ_ONCE(file->f_inode);
+
+	return inode && fops && !fops->poll &&
+	       (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode));
+}
+
+bool kq_file_is_plain(struct file *file)
+{
+	return kq_is_plain(file);
+}
+
+/*
+ * The same of what is open at @fd. No reference is taken, which might then be the last
+ * one, while somebody else closes it. Takes the RCU read lock, for which inodes and
+ * modules wait that go.
+ */
+bool kq_fd_is_plain(unsigned int fd)
+{
+	struct file *file;
+	bool plain;
+
+	rcu_read_lock();
+	file = files_lookup_fd_raw(current->files, fd);
+	plain = file && kq_is_plain(file);
+	rcu_read_unlock();
+	return plain;
+}
+
 unsigned int kq_file_rdev_major(struct file *file)
 {
 	return imajor(file_inode(file));

@@ -84,6 +84,8 @@ bool kq_files_dying(struct files_struct *files);
 bool kq_file_has_poll(struct file *file);
 bool kq_file_is_unshared(struct file *file);
 umode_t kq_file_mode(struct file *file);
+bool kq_file_is_plain(struct file *file);
+bool kq_fd_is_plain(unsigned int fd);
 unsigned int kq_file_rdev_major(struct file *file);
 int kq_file_fionread(struct file *file, unsigned long uaddr, int *value);
 

@@ -318,6 +318,11 @@ unsafe extern "C" fn kq_probe_seek(fd: core::ffi::c_uint) {
     if Kind::Seeks.users().load(Relaxed) == 0 || !filetable::has_kqueue(FilesId::current()) {
         return;
     }
+    // Of others nobody waits for the offset, and so they are not kept: what the close of a socket or a
+    // pipe tells its other end comes when it is closed, and not when lseek(2) is through.
+    if !files::is_plain(fd) {
+        return;
+    }
     // Now, as lseek(2) is about to: another thread may close the descriptor before that is through.
     // It has not looked the descriptor up by `fdget_pos()` yet, and when it does it will see that
     // there is another reference.

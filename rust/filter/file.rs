@@ -127,9 +127,10 @@ pub(super) fn write(file: &File) -> Result<&'static Filterops> {
 /// kqfilter for what has no poll: `on_files` is for regular files and directories. All else is a device
 /// that is always ready, as seltrue_kqfilter has it.
 fn no_poll(file: &File, on_files: &'static Filterops) -> &'static Filterops {
-    match file.file_type() {
-        bindings::S_IFREG | bindings::S_IFDIR => on_files,
-        _ => Filterops::of::<OnFile<Always>>(),
+    if file.is_plain() {
+        on_files
+    } else {
+        Filterops::of::<OnFile<Always>>()
     }
 }
 

@@ -130,6 +130,13 @@ pub(crate) fn fget_raw(fd: usize) -> Result<ARef<File>> {
     Ok(unsafe { ARef::from_raw(file.cast()) })
 }
 
+/// Whether what is open at descriptor `fd` of the current task [is plain](FileKind::is_plain). It may
+/// be something else by the next moment. Any context but interrupts.
+pub(crate) fn is_plain(fd: u32) -> bool {
+    // SAFETY: No requirement: it looks in the current task's table.
+    unsafe { bindings::kq_fd_is_plain(fd) }
+}
+
 /// Closes descriptor `fd` of the current task. Process context, may sleep.
 ///
 /// # Safety
@@ -148,6 +155,8 @@ pub(crate) trait FileKind {
     fn can_poll(&self) -> bool;
     /// `S_IFMT` bits of the inode's mode.
     fn file_type(&self) -> u32;
+    /// Whether it is a regular file or a directory, and has no poll operation.
+    fn is_plain(&self) -> bool;
     /// The device's major number.
     fn rdev_major(&self) -> u32;
 }
@@ -166,6 +175,11 @@ impl FileKind for File {
     fn file_type(&self) -> u32 {
         // SAFETY: `self` is a live file.
         u32::from(unsafe { bindings::kq_file_mode(self.as_ptr()) }) & bindings::S_IFMT
+    }
+
+    fn is_plain(&self) -> bool {
+        // SAFETY: `self` is a live file.
+        unsafe { bindings::kq_file_is_plain(self.as_ptr()) }
     }
 
     fn rdev_major(&self) -> u32 {
