@@ -250,7 +250,7 @@ impl Watch {
         // A statement of its own, so that the lock is not held for what follows.
         let too_many = UNUSED.lock().count > MOST;
         if too_many {
-            Worker::clear(SOME);
+            Worker::clear_some();
         }
         Ok(watch)
     }
@@ -759,12 +759,16 @@ impl Watched {
         }
     }
 
+    fn is_due(&self) -> bool {
+        monotonic_ns() >= self.due.load(Relaxed)
+    }
+
     /// Tends it, if it is time; else it is left to the worker again. May sleep.
     fn tend_if_due(self: &Arc<Self>) {
-        if monotonic_ns() < self.due.load(Relaxed) {
-            self.leave_as_is(LINGER);
-        } else {
+        if self.is_due() {
             self.tend();
+        } else {
+            self.leave_as_is(LINGER);
         }
     }
 
@@ -878,15 +882,14 @@ struct Worker;
 
 impl Call for Worker {
     fn call() {
-        Self::clear(usize::MAX);
+        Self::clear();
     }
 }
 
 impl Worker {
-    /// Tends what is there now, `most` of it at most: what is put back meanwhile has to wait for the
-    /// next call. May sleep.
-    fn clear(most: usize) {
-        let count = UNUSED.lock().count.min(most);
+    /// Tends what is there now: what is put back meanwhile has to wait for the next call. May sleep.
+    fn clear() {
+        let count = UNUSED.lock().count;
         for _ in 0..count {
             let Some(watched) = Self::next() else {
                 return;
@@ -894,6 +897,20 @@ impl Worker {
             watched.tend_if_due();
             // It may be as many as a process could have open.
             relax_in_worker();
+        }
+    }
+
+    /// Tends [`SOME`], for who has come to have a mark of its own. What wants a mark anew is left to the
+    /// worker: that holds the inode meanwhile, and then it, and its file system, may go here, which
+    /// are another's. May sleep.
+    fn clear_some() {
+        for _ in 0..SOME {
+            let Some(watched) = Self::next() else {
+                return;
+            };
+            if !watched.is_due() || watched.tend_with(None) {
+                watched.leave_as_is(LINGER);
+            }
         }
     }
 
