@@ -739,6 +739,49 @@ static void add_ten(void *arg)
 	CHILD_CHECK(add_until(kq, 0, -ENOMEM) == 10);
 }
 
+/* A process that shares the descriptors adds to what there is, and what it leaves counts. */
+TEST_F(user_limit, process_that_shares_the_table_shares_it)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, write_number(USER_EVENTS_MAX, 10));
+	ASSERT_EQ(0, add(self->kq, 0, 0, 0, 0, NULL));
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		int kq = kqueue();
+
+		CHILD_CHECK(add_until(self->kq2, 0, -ENOMEM) == 9);
+		CHILD_CHECK(add(kq, 0, 0, 0, 0, NULL) == -ENOMEM);
+		CHILD_CHECK(add(self->kq, 1, 0, 0, 0, NULL) == -ENOMEM);
+		_exit(0);
+	}
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, reap(pid));
+	EXPECT_EQ(-ENOMEM, add(self->kq, 1, 0, 0, 0, NULL));
+	ASSERT_EQ(0, close(self->kq2));
+	EXPECT_EQ(9, add_until(self->kq, 1, -ENOMEM));
+}
+
+/* With a table of its own it has a limit of its own, from nothing on. */
+TEST_F(user_limit, process_that_leaves_a_shared_table_has_its_own)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, write_number(USER_EVENTS_MAX, 10));
+	ASSERT_EQ(10, add_until(self->kq, 0, -ENOMEM));
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		CHILD_CHECK(!unshare(CLONE_FILES));
+		add_ten(NULL);
+		_exit(0);
+	}
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, reap(pid));
+	EXPECT_EQ(-ENOMEM, add(self->kq2, 10, 0, 0, 0, NULL));
+	ASSERT_EQ(0, change(self->kq, 0, EVFILT_USER, EV_DELETE));
+	EXPECT_EQ(0, add(self->kq2, 10, 0, 0, 0, NULL));
+}
+
 TEST_F(user_limit, another_process_has_its_own)
 {
 	ASSERT_EQ(0, write_number(USER_EVENTS_MAX, 10));
