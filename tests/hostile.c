@@ -600,4 +600,48 @@ TEST_F_TIMEOUT(idle, scan_ends_when_its_thread_is_killed, 300)
 	EXPECT_EQ(1, poll_events(self->kq, &ev, 1));
 }
 
+#ifdef __x86_64__
+
+/*
+ * Calls of the x32 ABI, which any program can make where the kernel has that. Its
+ * structures are not those of other programs whose addresses have 32 bits.
+ */
+
+#define X32_IOCTL	(__X32_SYSCALL_BIT | 514)
+
+TEST(x32_call_is_enotty_and_does_nothing)
+{
+	static const unsigned int requests[] = {
+		KQUEUE_IOC_KEVENT, KQUEUE_IOC_CREATE, KQUEUE_IOC_FLAVOUR,
+	};
+	bool has_x32 = syscall(__X32_SYSCALL_BIT | SYS_getpid) == getpid();
+	struct kevent change[2] = {};
+	union {
+		struct kqueue_kevent kevent;
+		char all[256];
+	} *arg;
+	int kq = kqueue();
+	unsigned int i;
+
+	ASSERT_LE(0, kq);
+	/* Addresses that such a program can pass. */
+	arg = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)arg);
+	EV_SET(&change[0], 1, EVFILT_USER, EV_ADD, NOTE_TRIGGER, 0, NULL);
+	EV_SET(&change[1], 2, EVFILT_USER, EV_ADD, NOTE_TRIGGER, 0, NULL);
+	for (i = 0; i < ARRAY_SIZE(requests); i++) {
+		memset(arg, 0, sizeof(*arg));
+		arg->kevent.changelist = (uintptr_t)memcpy(arg + 1, change, sizeof(change));
+		arg->kevent.nchanges = 2;
+		EXPECT_EQ(-1, syscall(X32_IOCTL, kq, requests[i], arg));
+		EXPECT_EQ(has_x32 ? ENOTTY : ENOSYS, errno) TH_LOG("%u", i);
+	}
+	EXPECT_EQ(0, pending(kq));
+	ASSERT_EQ(0, kqueue_ioctl(kq, KQUEUE_IOC_KEVENT, arg));
+	EXPECT_EQ(2, pending(kq));
+}
+
+#endif
+
 TEST_HARNESS_MAIN
