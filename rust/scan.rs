@@ -318,7 +318,13 @@ impl Kqueue {
         };
         // SAFETY: So many are initialised.
         let events = unsafe { batch.events.first(found.count) };
-        if let Err(e) = list.store(events) {
+        // Where there is none the list is not touched, be it where the program has no memory.
+        let stored = if found.count != 0 {
+            list.store(events)
+        } else {
+            Ok(())
+        };
+        if let Err(e) = stored {
             // SAFETY: They are in hand, and their events as they were found.
             unsafe { self.take_back(&batch, held, found) };
             if sofar.total == 0 {

@@ -408,6 +408,27 @@ TEST_F(faults, event_list_is_not_touched_where_there_is_no_event)
 	EXPECT_EQ(0, kev(self->kq, NULL, 0, (void *)self->none, 8, &zero));
 }
 
+/* Several were pending, and when they are looked at none has anything to tell. */
+TEST_F(faults, event_list_is_not_touched_where_the_events_have_gone)
+{
+	int fds[3][2];
+	char byte;
+	int i, k;
+
+	for (k = 0; k < 3; k++) {
+		ASSERT_EQ(0, pipe(fds[k]));
+		ASSERT_EQ(0, change(self->kq, fds[k][0], EVFILT_READ, EV_ADD));
+	}
+	for (i = 0; i < BAD_ADDRESSES; i++) {
+		for (k = 0; k < 3; k++) {
+			ASSERT_EQ(1, write(fds[k][1], "x", 1));
+			ASSERT_EQ(1, read(fds[k][0], &byte, 1));
+		}
+		EXPECT_EQ(0, kev(self->kq, NULL, 0, bad_address(i), 8, &zero))
+			TH_LOG("address %p", bad_address(i));
+	}
+}
+
 TEST_F(faults, error_event_that_cannot_be_stored_is_efault)
 {
 	struct kevent ch[4], *list;
