@@ -1078,6 +1078,47 @@ TEST_F(seqpacket, end_is_reported_with_what_was_not_read)
 }
 
 /*
+ * Sockets of SCTP's that are connected to many listen to be so, and stay what
+ * they are.
+ */
+TEST(sctp_one_to_many_read_data_is_the_size_of_the_next_one)
+{
+	struct sockaddr_in addr[2] = {};
+	socklen_t len = sizeof(addr[0]);
+	char buf[128] = {};
+	struct kevent ev[2];
+	int i, kq, s[2];
+
+	loopback_up();
+	for (i = 0; i < 2; i++) {
+		s[i] = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+		ASSERT_LE(0, s[i]);
+		addr[i].sin_family = AF_INET;
+		addr[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		ASSERT_EQ(0, bind(s[i], (void *)&addr[i], len));
+		ASSERT_EQ(0, getsockname(s[i], (void *)&addr[i], &len));
+		ASSERT_EQ(0, listen(s[i], 1));
+	}
+	kq = kqueue();
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, change(kq, s[0], EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(kq));
+	ASSERT_EQ(100, sendto(s[1], buf, 100, 0, (void *)&addr[0], len));
+	ASSERT_EQ(20, sendto(s[1], buf, 20, 0, (void *)&addr[0], len));
+	ASSERT_EQ(1, wait_events(kq, ev, 2));
+	EXPECT_EQ(100, ev[0].data);
+	EXPECT_FALSE(ev[0].flags & EV_EOF);
+	ASSERT_EQ(100, recv(s[0], buf, sizeof(buf), 0));
+	ASSERT_EQ(1, wait_events(kq, ev, 2));
+	EXPECT_EQ(20, ev[0].data);
+	ASSERT_EQ(20, recv(s[0], buf, sizeof(buf), 0));
+	EXPECT_EQ(0, pending(kq));
+	close(s[0]);
+	close(s[1]);
+	close(kq);
+}
+
+/*
  * A protocol that does not say how much there is.
  */
 

@@ -118,9 +118,13 @@ impl SocketState<'_> {
         connects && self.raw.state == bindings::KQ_TCP_CLOSE as i32
     }
 
-    /// Listening for connections.
+    /// Listening for connections that are accepted. A one-to-many socket of SCTP's listens too, and
+    /// is itself where the messages arrive.
     pub(crate) fn is_listening(&self) -> bool {
-        self.raw.state == bindings::KQ_TCP_LISTEN as i32
+        let one_to_many = self.raw.type_ == bindings::KQ_SOCK_SEQPACKET as i32
+            && (self.raw.family == bindings::KQ_AF_INET as i32
+                || self.raw.family == bindings::KQ_AF_INET6 as i32);
+        self.raw.state == bindings::KQ_TCP_LISTEN as i32 && !one_to_many
     }
 
     /// Nothing more can be sent.
