@@ -56,7 +56,7 @@ impl OpenKqueue {
         let user = UserRef::current()?;
         let open = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         Ok(open.write(Self {
-            own: OwnKqueue::new(),
+            own: OwnKqueue::new()?,
             user,
             flavour,
             _armed: armed,
@@ -79,9 +79,10 @@ impl OpenKqueue {
         match self.own.get() {
             Some(kq) if !kq.table().is_dead() => Ok(kq),
             Some(_) => Err(EBADF),
-            None => self
-                .own
-                .use_with(|table| Kqueue::new(table, self.user.clone(), self.flavour)),
+            None => self.own.use_with(|table| {
+                let pollers = self.own.pollers().clone();
+                Kqueue::new(table, pollers, self.user.clone(), self.flavour)
+            }),
         }
     }
 }
@@ -222,31 +223,22 @@ unsafe extern "C" fn poll(
 ) -> bindings::__poll_t {
     // SAFETY: By this function's requirements.
     let open = unsafe { private(file) };
-    let owned = if open.own.get().is_some() || is_in_a_slot(file) {
-        open.get()
-    } else {
-        Err(EBADF)
-    };
-    let Some(kq) = open.own.get() else {
+    let pollers = open.own.pollers().queue();
+    // SAFETY: The table is the one this was called with; the queue lives as long as the file.
+    unsafe { pollers.poll_wait(File::from_raw_file(file), table) };
+    // A worker asks for the one who has asked before, and was let: see io_submit(2).
+    let worker = is_kernel_thread();
+    if open.own.is_gone() || !(worker || open.is_owned()) {
         return bindings::KQ_POLLERR;
-    };
-    // SAFETY: The table is the one this was called with; the kqueue lives as long as its file.
-    unsafe { kq.pollers().poll_wait(File::from_raw_file(file), table) };
-    match owned {
-        Ok(kq) => match kq.poll_events() {
-            0 if kq.settle() => kq.poll_events(),
+    }
+    // poll_wait() orders this after what it does: who makes the kqueue now finds who polls.
+    match open.own.get() {
+        None => 0,
+        Some(kq) => match kq.poll_events() {
+            0 if !worker && kq.settle() => kq.poll_events(),
             events => events,
         },
-        // A worker asks for the one who has asked before, and was let: see io_submit(2).
-        Err(_) if is_kernel_thread() && !open.own.is_gone() => kq.poll_events(),
-        Err(_) => bindings::KQ_POLLERR,
     }
-}
-
-/// Whether the current process has a descriptor of `file`, which io_uring may poll without one.
-fn is_in_a_slot(file: *mut bindings::file) -> bool {
-    // SAFETY: The current task's table is alive. What is found is compared by its address.
-    unsafe { FilesId::current().find(0, |other| other == file) }.is_some()
 }
 
 /// # Safety
@@ -315,6 +307,7 @@ fn answer(result: Result<usize>) -> c_long {
 }
 
 /// KQUEUE_IOC_KEVENT.
+#[inline(always)]
 fn do_kevent(open: &OpenKqueue, arg: usize, layout: Layout) -> Answer {
     let kq = match open.get() {
         Ok(kq) => kq,

@@ -13,10 +13,11 @@ use crate::{
     knote::Knote,
     limits::Counter,
     nest::Pairs,
-    queue::{Context, Kqueue},
+    queue::{Context, Kqueue, Pollers},
     wrap::{
         files::FilesId,
         once::Once,
+        once_ptr::OncePtr,
         task::relax,
         task_work::{self, TaskWork},
     },
@@ -29,7 +30,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
-        rcu, Arc, ArcBorrow, Mutex, SetOnce, SpinLock,
+        rcu, Arc, ArcBorrow, Mutex, SpinLock,
     },
     types::Opaque,
 };
@@ -49,7 +50,7 @@ kernel::sync::global_lock! {
 
 /// Files that a copy of a table, or a message, may have, and whose owner's table does not tell: they
 /// have not been used yet, or are closed and not released.
-static LEFT: Counter = Counter::new();
+static LEFT: Atomic<usize> = Atomic::new(0);
 
 /// What a process's kqueues have in common.
 #[pin_data]
@@ -149,8 +150,10 @@ pub(crate) fn has_kqueue(id: FilesId) -> bool {
 /// closed since it was made is still in it, and so is what came back closed. Any context but
 /// interrupts.
 pub(crate) fn may_have_passed_on(id: FilesId) -> bool {
-    // In this order: it is counted before the table is not found any more.
-    has_kqueue(id) || LEFT.get() != 0
+    // A file is counted, then its table can be found and it is not counted any more, then it is
+    // counted again, and then the table may not be found.
+    let left = || LEFT.load(Acquire) != 0;
+    left() || has_kqueue(id) || left()
 }
 
 /// A slot of the table `id` that held `file` has been closed, or, where `fd` is given, is about to
@@ -397,22 +400,30 @@ impl FileTable {
 /// no close tells of these, nor does the end of the process, and the table would be found for ever.
 pub(crate) struct OwnKqueue {
     id: FilesId,
+    pollers: Arc<Pollers>,
     /// Put there under [`TABLES`], and not once it is closed.
-    kq: SetOnce<Arc<Kqueue>>,
+    kq: OncePtr<KBox<Arc<Kqueue>>>,
     /// Closed in its owner's table, though the file may live on, on its way back there even. Set
     /// under [`TABLES`].
     closed: Atomic<bool>,
 }
 
 impl OwnKqueue {
-    /// One of the current process's. Any context.
-    pub(crate) fn new() -> Self {
-        LEFT.add();
-        Self {
+    /// One of the current process's. `ENOMEM`. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        let pollers = Pollers::new()?;
+        LEFT.fetch_add(1, Relaxed);
+        Ok(Self {
             id: FilesId::current(),
-            kq: SetOnce::new(),
+            pollers,
+            kq: OncePtr::default(),
             closed: Atomic::new(false),
-        }
+        })
+    }
+
+    /// Those who poll it.
+    pub(crate) fn pollers(&self) -> &Arc<Pollers> {
+        &self.pollers
     }
 
     /// The table of its process.
@@ -451,7 +462,7 @@ impl OwnKqueue {
             let known = FileTable::find(self.id);
             let new = known.is_none();
             let table = known.map_or_else(|| FileTable::new(self.id), Ok)?;
-            let kq = make(table.clone())?;
+            let kq = KBox::new(make(table.clone())?, GFP_KERNEL_ACCOUNT)?;
 
             let _tables = TABLES.lock();
             if let Some(kq) = self.get() {
@@ -465,7 +476,7 @@ impl OwnKqueue {
                 table.add_kqueue(new);
                 self.kq.populate(kq);
                 // In this order: see `may_have_passed_on`.
-                LEFT.uncharge();
+                LEFT.fetch_sub(1, Release);
                 return self.get().ok_or(EBADF);
             }
             // Else another thread has made a table meanwhile, or closed what had that one.
@@ -479,9 +490,11 @@ impl OwnKqueue {
             let _tables = TABLES.lock();
             !self.closed.xchg(true, Relaxed)
         };
-        let Some(kq) = self.get() else { return };
+        let Some(kq) = self.get() else {
+            return self.pollers.tell_the_end();
+        };
         if first {
-            LEFT.add();
+            LEFT.fetch_add(1, Relaxed);
         }
         kq.close();
         if first {
@@ -493,7 +506,7 @@ impl OwnKqueue {
 impl Drop for OwnKqueue {
     fn drop(&mut self) {
         self.close();
-        LEFT.uncharge();
+        LEFT.fetch_sub(1, Release);
         if let Some(kq) = self.get() {
             kq.table().remove_kqueue();
         }

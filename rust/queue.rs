@@ -66,6 +66,48 @@ pub(crate) struct QueueState {
 // SAFETY: `kq` is what it is part of, and the rest is `Send`.
 unsafe impl Send for QueueState {}
 
+/// Those who poll a kqueue: they may before it is made.
+#[pin_data]
+pub(crate) struct Pollers {
+    #[pin]
+    queue: WaitQueue,
+}
+
+impl Pollers {
+    /// Nobody. `ENOMEM`. May sleep.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                queue <- WaitQueue::new(c_str!("kqueue_pollers"), static_lock_class!()),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    pub(crate) fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    /// See [`WaitQueue::is_active`].
+    #[inline]
+    fn is_active(&self) -> bool {
+        self.queue.is_active()
+    }
+
+    /// Something is pending. Any context, with no lock held that a poller's callback may want.
+    fn tell(&self) {
+        self.queue
+            .wake_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM);
+    }
+
+    /// The kqueue is closed: for each of them, and for who waits for nothing, too. Context as of
+    /// [`Self::tell`].
+    pub(crate) fn tell_the_end(&self) {
+        self.queue
+            .wake_all_pollers(bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM | bindings::KQ_POLLERR);
+    }
+}
+
 /// A kqueue.
 #[pin_data]
 pub(crate) struct Kqueue {
@@ -92,8 +134,7 @@ pub(crate) struct Kqueue {
     #[pin]
     waiters: WaitQueue,
     /// Those who poll the kqueue.
-    #[pin]
-    pollers: WaitQueue,
+    pollers: Arc<Pollers>,
     /// Wakes `pollers`.
     #[pin]
     poke: IrqWork<Kqueue>,
@@ -119,12 +160,10 @@ unsafe impl HasIrqWork for Kqueue {
     // sleep, and take their locks with interrupts off, as they must in an interrupt: so a worker may
     // run them as well.
     fn run(&self) {
-        let events = bindings::KQ_POLLIN | bindings::KQ_POLLRDNORM;
         if self.ending.read() {
-            // Each of them, and who waits for nothing, too.
-            self.pollers.wake_all_pollers(events | bindings::KQ_POLLERR);
+            self.pollers.tell_the_end();
         } else {
-            self.pollers.wake_pollers(events);
+            self.pollers.tell();
         }
         // Those told have queued their own works by now: see `Pairs::settle`.
         self.told.fetch_add(1, Release);
@@ -134,7 +173,12 @@ unsafe impl HasIrqWork for Kqueue {
 
 impl Kqueue {
     /// A kqueue of the process whose table is `table`. `ENOMEM`. May sleep.
-    pub(crate) fn new(table: Arc<FileTable>, user: UserRef, flavour: Flavour) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        table: Arc<FileTable>,
+        pollers: Arc<Pollers>,
+        user: UserRef,
+        flavour: Flavour,
+    ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(&this in Self {
                 table,
@@ -155,7 +199,7 @@ impl Kqueue {
                 index <- new_spinlock!(Index::new(), "kqueue_index"),
                 change <- new_mutex!((), "kqueue_change"),
                 waiters <- WaitQueue::new(c_str!("kqueue_waiters"), static_lock_class!()),
-                pollers <- WaitQueue::new(c_str!("kqueue_pollers"), static_lock_class!()),
+                pollers,
                 // SAFETY: This is the field that `from_work` goes by. It is queued under the queue
                 // lock, and not after `close` has set `closed` under that; then `close` calls
                 // `sync`. No kqueue that has been used is dropped without `close`.
@@ -215,10 +259,6 @@ impl Kqueue {
 
     pub(crate) fn waiters(&self) -> &WaitQueue {
         &self.waiters
-    }
-
-    pub(crate) fn pollers(&self) -> &WaitQueue {
-        &self.pollers
     }
 
     pub(crate) fn nests(&self) -> &Counter {

@@ -2,10 +2,11 @@
 
 //! `SetOnce` of a box or an `Arc`, in a single word.
 
+use super::once::Once;
 use core::{marker::PhantomData, ptr};
 use kernel::{
     ffi::c_void,
-    sync::atomic::{Acquire, Atomic, Full, Relaxed},
+    sync::atomic::{Atomic, Full, Relaxed},
     types::ForeignOwnable,
 };
 
@@ -40,8 +41,10 @@ impl<P: ForeignOwnable> OncePtr<P> {
     }
 
     /// The value, once there is one.
+    // READ_ONCE() orders what follows by the address, as it does for rcu_dereference().
+    #[inline(always)]
     pub(crate) fn as_ref(&self) -> Option<P::Borrowed<'_>> {
-        let value = self.0.load(Acquire);
+        let value = self.0.read();
         // SAFETY: By the type invariants it is there as long as this.
         (!value.is_null()).then(|| unsafe { P::borrow(value) })
     }
