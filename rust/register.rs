@@ -198,6 +198,8 @@ impl Kqueue {
         attach: impl FnOnce(&Knote, &F::Hook) -> Result,
     ) -> Result {
         if self.index().lock().is_overfull() {
+            // There may be memory for it by the next scan.
+            self.set_crowded(true);
             return Err(ENOMEM);
         }
         let item = Knote::attached::<F>(self, kev, flags, attach)?;
@@ -248,11 +250,8 @@ impl Kqueue {
                 }
                 continue;
             }
-            if !self.index().lock().is_crowded() {
+            if !self.index().lock().is_crowded() || Index::reserve(self.index()).is_err() {
                 return;
-            }
-            if Index::reserve(self.index()).is_err() {
-                return self.set_crowded(true);
             }
         }
     }
