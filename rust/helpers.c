@@ -815,7 +815,7 @@ static struct fprobe kq_dup2_fprobe = { .entry_handler = kq_dup2_entry };
 static struct fprobe kq_connect_fprobe = { .entry_handler = kq_connect_entry };
 static struct tracepoint *kq_tp_fork;
 
-/* Is never called: it is registered so that ftrace says where a function begins. */
+/* Does nothing: it is registered so that ftrace says where a function begins. */
 static int kq_sought_entry(struct fprobe *fp, unsigned long ip,
 			   unsigned long ret_ip, struct ftrace_regs *fregs,
 			   void *data)
@@ -957,6 +957,8 @@ int kq_probe_init(void)
 		if (i && probe->fprobe == probe[-1].fprobe && probe[-1].present)
 			continue;
 		ret = kq_register(probe);
+		if (ret == -ENOMEM)
+			return ret;
 		if (ret) {
 			pr_info("kqueue: %s cannot be probed in this kernel: %d\n",
 				probe->symbol, ret);
