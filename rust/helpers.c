@@ -553,39 +553,61 @@ unsigned int kq_sock_backlog(struct socket *sock)
 	return READ_ONCE(sk->sk_ack_backlog);
 }
 
+/* Where another protocol is on top of TCP, as TLS may be, it has its own poll. */
+static bool kq_sock_has_tcp_poll(struct socket *sock)
+{
+#ifdef CONFIG_INET
+	return READ_ONCE(sock->ops)->poll == tcp_poll;
+#else
+	return false;
+#endif
+}
+
 /*
  * Bytes that a read would return, of a datagram socket those of the next one;
- * negative where the protocol does not say. May sleep.
+ * negative where the protocol does not say. These are all, or else there may be
+ * more, where nobody counts, if the socket is readable. May sleep.
  */
-int kq_sock_inq(struct socket *sock)
+int kq_sock_inq(struct socket *sock, bool *all)
 {
 	struct sock *sk = sock->sk;
-	int value = 0;
+	/* What BPF has sent here, or TLS has taken off TCP, is in no count. */
+	bool elsewhere = sk_is_readable(sk);
+	int ret, value = 0;
 
-	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
-		return READ_ONCE(unix_sk(sk)->inq_len);
-	/*
-	 * As SIOCINQ has it, but for who is the socket's owner: he may be long, where he
-	 * waits for his memory, and so is not waited for.
-	 */
-	if (sk_is_tcp(sk)) {
+	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
+		value = READ_ONCE(unix_sk(sk)->inq_len);
+		*all = value > 0 && !elsewhere;
+	} else if (sk_is_tcp(sk)) {
+		/*
+		 * As SIOCINQ has it, but for who is the socket's owner: he may be long, where
+		 * he waits for his memory, and so is not waited for.
+		 */
 		local_bh_disable();
 		bh_lock_sock(sk);
 		value = tcp_inq(sk);
 		bh_unlock_sock(sk);
 		local_bh_enable();
-		return max(value, 0);
-	}
-	if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl)
-		return READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value) ?: value;
-
-	if (sk->sk_type == SOCK_STREAM)
+		*all = value > 0 && !elsewhere && kq_sock_has_tcp_poll(sock);
+	} else if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl) {
+		ret = READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value);
+		if (ret)
+			return ret < 0 ? ret : -EOPNOTSUPP;
+		*all = !elsewhere && (value > 0 || sk->sk_type != SOCK_STREAM);
+	} else if (sk->sk_type == SOCK_STREAM) {
 		return -EOPNOTSUPP;
-	spin_lock_bh(&sk->sk_receive_queue.lock);
-	if (!skb_queue_empty(&sk->sk_receive_queue))
-		value = skb_peek(&sk->sk_receive_queue)->len;
-	spin_unlock_bh(&sk->sk_receive_queue.lock);
-	return value;
+	} else {
+		spin_lock_bh(&sk->sk_receive_queue.lock);
+		if (!skb_queue_empty(&sk->sk_receive_queue)) {
+			value = skb_peek(&sk->sk_receive_queue)->len;
+			*all = true;
+		} else {
+			/* Others may keep what there is in a place of their own. */
+			*all = sk->sk_family == AF_UNIX && !elsewhere;
+		}
+		spin_unlock_bh(&sk->sk_receive_queue.lock);
+	}
+	return max(value, (int)elsewhere);
 }
 
 /*
@@ -617,7 +639,7 @@ int kq_sock_plain_bytes(struct file *file)
 	int bytes;
 
 	if (!sk || smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
-	    READ_ONCE(sk->sk_err))
+	    READ_ONCE(sk->sk_err) || sk_is_readable(sk))
 		return -1;
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
 		if (READ_ONCE(sk->sk_shutdown))
@@ -626,15 +648,11 @@ int kq_sock_plain_bytes(struct file *file)
 		if (READ_ONCE(unix_sk(sk)->oob_skb))
 			return -1;
 #endif
-		if (!skb_queue_empty_lockless(&sk->sk_receive_queue)) {
-			bytes = READ_ONCE(unix_sk(sk)->inq_len);
-			return bytes ?: -1;
-		}
-		return sk_is_readable(sk) ? -1 : 0;
+		if (skb_queue_empty_lockless(&sk->sk_receive_queue))
+			return 0;
+		return READ_ONCE(unix_sk(sk)->inq_len) ?: -1;
 	}
-#ifdef CONFIG_INET
-	/* As tcp_poll() has it. Where another protocol is on top, it has its own. */
-	if (READ_ONCE(sock->ops)->poll == tcp_poll) {
+	if (kq_sock_has_tcp_poll(sock)) {
 		const struct tcp_sock *tp = tcp_sk(sk);
 
 		bytes = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
@@ -652,9 +670,8 @@ int kq_sock_plain_bytes(struct file *file)
 			return -1;
 		if (bytes > 0 && bytes >= READ_ONCE(sk->sk_rcvlowat))
 			return bytes;
-		return bytes || sk_is_readable(sk) ? -1 : 0;
+		return bytes ? -1 : 0;
 	}
-#endif
 	return -1;
 }
 

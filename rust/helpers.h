@@ -126,7 +126,7 @@ bool kq_sock_state(struct socket *sock, struct kq_sock_state *st);
 int kq_sock_error(struct socket *sock);
 unsigned int kq_sock_backlog(struct socket *sock);
 void kq_sock_settle(struct socket *sock);
-int kq_sock_inq(struct socket *sock);
+int kq_sock_inq(struct socket *sock, bool *all);
 int kq_sock_plain_bytes(struct file *file);
 int kq_sock_outq(struct socket *sock);
 int kq_sock_room(struct socket *sock);

@@ -5,6 +5,9 @@
 #include "kqtest.h"
 #include "net.h"
 
+#include <linux/bpf.h>
+#include <linux/if_alg.h>
+#include <linux/tls.h>
 #include <linux/vm_sockets.h>
 
 #define ADD		EV_ADD
@@ -879,6 +882,224 @@ TEST_F(tcp, except_ends_a_wait)
 }
 
 /*
+ * TLS in the kernel takes records off TCP, whole. It does not say how much is
+ * left of them, but that there is some.
+ */
+
+FIXTURE(ktls) {
+	int kq;
+	int from[2], to[2];	/* what is sent to from[1] is for to[0] */
+	bool there;
+	char record[8192];
+	struct kevent ev[8];
+};
+
+static int start_tls(int fd, int direction)
+{
+	struct tls12_crypto_info_aes_gcm_128 info = {
+		.info.version = TLS_1_2_VERSION,
+		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
+	};
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
+		return -errno;
+	return setsockopt(fd, SOL_TLS, direction, &info, sizeof(info)) ?
+		-errno : 0;
+}
+
+FIXTURE_SETUP(ktls)
+{
+	int ret;
+
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, tcp_pair(self->from));
+	ASSERT_EQ(0, tcp_pair(self->to));
+	ret = start_tls(self->from[1], TLS_TX);
+	self->there = ret != -ENOENT;
+	if (self->there) {
+		ASSERT_EQ(0, ret);
+		ASSERT_EQ(0, start_tls(self->to[0], TLS_RX));
+	}
+}
+
+FIXTURE_TEARDOWN(ktls)
+{
+	close(self->kq);
+}
+
+/* A record of so many bytes, as it goes over the wire; its length there. */
+static int make_record(FIXTURE_DATA(ktls) *self, size_t n)
+{
+	static const char text[4096];
+	unsigned char *head = (unsigned char *)self->record;
+	int len;
+
+	if (send(self->from[1], text, n, 0) != (ssize_t)n ||
+	    recv(self->from[0], head, 5, MSG_WAITALL) != 5)
+		return -1;
+	len = head[3] << 8 | head[4];
+	if (recv(self->from[0], head + 5, len, MSG_WAITALL) != len)
+		return -1;
+	return len + 5;
+}
+
+static bool decrypted(int fd, int n)
+{
+	char buf[4096];
+
+	return recv(fd, buf, n, MSG_DONTWAIT) == n;
+}
+
+TEST_F(ktls, part_of_a_record_is_reported_while_it_stays)
+{
+	int len;
+
+	if (!self->there)
+		return;
+	ASSERT_EQ(0, change(self->kq, self->to[0], EVFILT_READ, ADD));
+	EXPECT_EQ(0, pending(self->kq));
+	len = make_record(self, 4096);
+	ASSERT_LT(4096, len);
+	ASSERT_EQ(len, send(self->to[1], self->record, len, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_LE(1, self->ev[0].data);
+	ASSERT_TRUE(decrypted(self->to[0], 100));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_LE(1, self->ev[0].data);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	ASSERT_TRUE(decrypted(self->to[0], 3996));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+TEST_F(ktls, low_water_mark_is_of_no_use)
+{
+	int len;
+
+	if (!self->there)
+		return;
+	ASSERT_EQ(0, add_lowat(self->kq, self->to[0], EVFILT_READ, 1000));
+	len = make_record(self, 4096);
+	ASSERT_LT(4096, len);
+	ASSERT_EQ(len, send(self->to[1], self->record, len, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_TRUE(decrypted(self->to[0], 100));
+	/* Here is the beginning of the next record, and that is all TCP has. */
+	len = make_record(self, 4096);
+	ASSERT_LT(4096, len);
+	ASSERT_EQ(20, send(self->to[1], self->record, 20, 0));
+	ASSERT_TRUE(EVENTUALLY(readable_bytes(self->to[0]) == 20));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_LE(1, self->ev[0].data);
+	ASSERT_TRUE(decrypted(self->to[0], 3996));
+	/* Nothing of it can be read before it is there. */
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(len - 20, send(self->to[1], self->record + 20, len - 20, 0));
+	EXPECT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(decrypted(self->to[0], 4096));
+}
+
+TEST_F(ktls, end_is_reported_with_what_was_not_read)
+{
+	int len;
+
+	if (!self->there)
+		return;
+	ASSERT_EQ(0, change(self->kq, self->to[0], EVFILT_READ, ADD));
+	len = make_record(self, 4096);
+	ASSERT_LT(4096, len);
+	ASSERT_EQ(len, send(self->to[1], self->record, len, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	ASSERT_TRUE(decrypted(self->to[0], 100));
+	ASSERT_EQ(0, close(self->to[1]));
+	ASSERT_TRUE(EVENTUALLY(poll_events(self->kq, self->ev, 8) == 1 &&
+			       self->ev[0].flags & EV_EOF));
+	EXPECT_LE(1, self->ev[0].data);
+	ASSERT_TRUE(decrypted(self->to[0], 3996));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].data);
+}
+
+/*
+ * What a BPF program sends to a socket on this machine is not on TCP's queue.
+ */
+
+static int bpf(int cmd, union bpf_attr *attr)
+{
+	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+/* A map of sockets, in which all that comes is sent to be read from the first. */
+static int redirecting_map(void)
+{
+	union bpf_attr map = {
+		.map_type = BPF_MAP_TYPE_SOCKMAP,
+		.key_size = 4, .value_size = 4, .max_entries = 2,
+	}, attr;
+	int prog, fd = bpf(BPF_MAP_CREATE, &map);
+	const struct bpf_insn insns[] = {
+		/* r2 = map; r3 = 0; r4 = BPF_F_INGRESS */
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_2,
+		  .src_reg = BPF_PSEUDO_MAP_FD, .imm = fd },
+		{ },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4,
+		  .imm = BPF_F_INGRESS },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_sk_redirect_map },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	if (fd < 0)
+		return -errno;
+	attr = (union bpf_attr) {
+		.prog_type = BPF_PROG_TYPE_SK_SKB,
+		.insns = (uintptr_t)insns, .insn_cnt = ARRAY_SIZE(insns),
+		.license = (uintptr_t)"GPL",
+	};
+	prog = bpf(BPF_PROG_LOAD, &attr);
+	if (prog < 0)
+		return -errno;
+	attr = (union bpf_attr) {
+		.target_fd = fd, .attach_bpf_fd = prog,
+		.attach_type = BPF_SK_SKB_STREAM_VERDICT,
+	};
+	return bpf(BPF_PROG_ATTACH, &attr) ? -errno : fd;
+}
+
+static int put_in_map(int map, int key, int sock)
+{
+	union bpf_attr attr = {
+		.map_fd = map, .key = (uintptr_t)&key,
+		.value = (uintptr_t)&sock,
+	};
+
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr) ? -errno : 0;
+}
+
+TEST_F(tcp, what_bpf_redirects_is_reported_while_it_stays)
+{
+	int map = redirecting_map(), from[2];
+
+	/* A kernel without BPF redirects nothing. */
+	if (map == -ENOSYS)
+		return;
+	ASSERT_LE(0, map);
+	ASSERT_EQ(0, tcp_pair(from));
+	ASSERT_EQ(0, put_in_map(map, 0, self->sv[0]));
+	ASSERT_EQ(0, put_in_map(map, 1, from[0]));
+	/* Nor does a low-water mark hold it back. */
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 100));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(5, send(from[1], "hello", 5, 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_LE(1, self->ev[0].data);
+	EXPECT_FALSE(self->ev[0].flags & EV_EOF);
+	ASSERT_TRUE(received(self->sv[0], 5));
+	EXPECT_EQ(0, pending(self->kq));
+}
+
+/*
  * Datagrams.
  */
 
@@ -1119,8 +1340,53 @@ TEST(sctp_one_to_many_read_data_is_the_size_of_the_next_one)
 }
 
 /*
- * A protocol that does not say how much there is.
+ * Protocols that do not say how much there is.
  */
+
+TEST(cipher_read_data_is_1)
+{
+	struct sockaddr_alg addr = {
+		.salg_family = AF_ALG, .salg_type = "skcipher",
+		.salg_name = "ecb(aes)",
+	};
+	int kq, op, s = socket(AF_ALG, SOCK_SEQPACKET, 0);
+	union {
+		struct cmsghdr hdr;
+		char space[CMSG_SPACE(sizeof(__u32))];
+	} control = {};
+	struct iovec iov = { .iov_base = "0123456789abcdef", .iov_len = 16 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	__u32 encrypt = ALG_OP_ENCRYPT;
+	struct kevent ev[2];
+	char buf[16] = {};
+
+	/* A kernel without has none that could be watched. */
+	if (s < 0 && errno == EAFNOSUPPORT)
+		return;
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, bind(s, (void *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, setsockopt(s, SOL_ALG, ALG_SET_KEY, buf, sizeof(buf)));
+	op = accept(s, NULL, NULL);
+	ASSERT_LE(0, op);
+	control.hdr.cmsg_level = SOL_ALG;
+	control.hdr.cmsg_type = ALG_SET_OP;
+	control.hdr.cmsg_len = CMSG_LEN(sizeof(encrypt));
+	memcpy(CMSG_DATA(&control.hdr), &encrypt, sizeof(encrypt));
+	ASSERT_EQ(16, sendmsg(op, &msg, 0));
+	kq = kqueue();
+	ASSERT_LE(0, kq);
+	ASSERT_EQ(0, change(kq, op, EVFILT_READ, ADD));
+	ASSERT_EQ(1, poll_events(kq, ev, 2));
+	EXPECT_EQ(1, ev[0].data);
+	EXPECT_FALSE(ev[0].flags & EV_EOF);
+	EXPECT_EQ(16, read(op, buf, sizeof(buf)));
+	close(op);
+	close(s);
+	close(kq);
+}
 
 TEST(vsock_read_data_is_1)
 {

@@ -15,7 +15,7 @@ use crate::{
         files::{fionread, may_fionread, FileKind},
         pipe::Pipe,
         poll::{poll_directly, poll_now, PollHook},
-        socket::{Socket, SocketState},
+        socket::{Readable, Socket, SocketState},
         tty::Tty,
     },
 };
@@ -181,13 +181,19 @@ impl SocketRead {
             });
         }
         // After the end and the error were seen: what came before them is counted.
-        let readable = st.readable();
-        if let (true, Some(bytes)) = (st.is_stream(), readable) {
-            // Readable, and none counted: they are where the protocol's counter does not look.
-            active &= bytes == 0 || bytes >= low_water(request, bytes);
-        }
-        (active || eof || error != 0).then(|| Found {
-            data: readable.unwrap_or(i64::from(active)),
+        let data = match st.readable() {
+            Some(Readable { bytes, all: true }) => {
+                if st.is_stream() {
+                    active &= bytes > 0 && bytes >= low_water(request, 0);
+                }
+                bytes
+            }
+            // What is readable has at least a byte, unless it is the end.
+            Some(Readable { bytes, all: false }) => bytes.max(i64::from(active && !eof)),
+            None => i64::from(active),
+        };
+        (active || eof || error != 0).then_some(Found {
+            data,
             fflags: error,
             eof,
         })

@@ -25,6 +25,14 @@ pub(crate) struct SocketState<'a> {
     _file: PhantomData<&'a File>,
 }
 
+/// What can be read from a socket.
+pub(crate) struct Readable {
+    /// Bytes that are known of, of a datagram socket those of the next one.
+    pub(crate) bytes: i64,
+    /// These are all. Else there may be more, if the socket is readable.
+    pub(crate) all: bool,
+}
+
 impl<'a> Socket<'a> {
     /// The socket behind `file`, if it is one.
     pub(crate) fn of(file: &'a File) -> Option<Self> {
@@ -77,12 +85,15 @@ impl SocketState<'_> {
         i64::from(unsafe { bindings::kq_sock_backlog(self.sock) })
     }
 
-    /// Bytes a read would return, of a datagram socket those of the next one; `None` where the
-    /// protocol does not say. May sleep.
-    pub(crate) fn readable(&self) -> Option<i64> {
+    /// What a read would return; `None` where the protocol does not say. May sleep.
+    pub(crate) fn readable(&self) -> Option<Readable> {
+        let mut all = false;
         // SAFETY: As in `backlog`.
-        let bytes = unsafe { bindings::kq_sock_inq(self.sock) };
-        (bytes >= 0).then_some(i64::from(bytes))
+        let bytes = unsafe { bindings::kq_sock_inq(self.sock, &mut all) };
+        (bytes >= 0).then_some(Readable {
+            bytes: i64::from(bytes),
+            all,
+        })
     }
 
     /// Bytes sent and not yet gone. May sleep.
