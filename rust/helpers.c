@@ -553,6 +553,34 @@ unsigned int kq_sock_backlog(struct socket *sock)
 	return READ_ONCE(sk->sk_ack_backlog);
 }
 
+/*
+ * What a read of a Unix stream would return. The kernel's own count keeps an
+ * out-of-band byte that a read has passed over, for good; and the buffer of one that
+ * was taken stays in the queue, empty. How much of a buffer was read is not told to
+ * modules. So it is the lesser of two: that count, and what was put in the buffers
+ * that are there.
+ */
+static int kq_unix_inq(struct sock *sk)
+{
+#if IS_ENABLED(CONFIG_AF_UNIX_OOB)
+	const struct sk_buff *skb, *oob = NULL;
+	int count, put = 0;
+
+	spin_lock(&sk->sk_receive_queue.lock);
+	/* One that waits is no part of what is read, unless it is to be. */
+	if (!sock_flag(sk, SOCK_URGINLINE))
+		oob = READ_ONCE(unix_sk(sk)->oob_skb);
+	count = READ_ONCE(unix_sk(sk)->inq_len) - !!oob;
+	skb_queue_walk(&sk->sk_receive_queue, skb)
+		if (skb != oob)
+			put += skb->len;
+	spin_unlock(&sk->sk_receive_queue.lock);
+	return min(count, put);
+#else
+	return READ_ONCE(unix_sk(sk)->inq_len);
+#endif
+}
+
 /* Where another protocol is on top of TCP, as TLS may be, it has its own poll. */
 static bool kq_sock_has_tcp_poll(struct socket *sock)
 {
@@ -576,8 +604,8 @@ int kq_sock_inq(struct socket *sock, bool *all)
 	int ret, value = 0;
 
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
-		value = READ_ONCE(unix_sk(sk)->inq_len);
-		*all = value > 0 && !elsewhere;
+		value = kq_unix_inq(sk);
+		*all = !elsewhere;
 	} else if (sk_is_tcp(sk)) {
 		/*
 		 * As SIOCINQ has it, but for who is the socket's owner: he may be long, where
@@ -631,6 +659,7 @@ void kq_sock_settle(struct socket *sock)
  * How many bytes can be read from the socket that is behind the file, if that is all
  * there is to say of it: of a stream that is connected, with nothing urgent, no
  * error and no end. What the protocol's poll would say then is known. Else -1.
+ * Of a Unix stream it is the kernel's own count, where kq_unix_inq() knows better.
  */
 int kq_sock_plain_bytes(struct file *file)
 {

@@ -882,6 +882,120 @@ TEST_F(tcp, except_ends_a_wait)
 }
 
 /*
+ * Out-of-band data of Unix streams, which has its place in the queue. A kernel
+ * without it, where all is set up in vain, has nothing to count wrong.
+ */
+
+FIXTURE(unix_oob) {
+	int kq;
+	int sv[2];
+	bool there;
+	struct kevent ev[8];
+};
+
+FIXTURE_SETUP(unix_oob)
+{
+	char byte;
+
+	self->kq = kqueue();
+	ASSERT_LE(0, self->kq);
+	ASSERT_EQ(0, unix_pair(self->sv));
+	self->there = send(self->sv[1], "!", 1, MSG_OOB) == 1;
+	if (self->there) {
+		ASSERT_EQ(1, recv(self->sv[0], &byte, 1, MSG_OOB));
+	} else {
+		ASSERT_EQ(EOPNOTSUPP, errno);
+	}
+	close(self->sv[0]);
+	close(self->sv[1]);
+	ASSERT_EQ(0, unix_pair(self->sv));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+}
+
+FIXTURE_TEARDOWN(unix_oob)
+{
+	close(self->kq);
+}
+
+/* Nothing to read, and the end has not come. */
+static bool read_is_vain(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
+}
+
+TEST_F(unix_oob, that_was_taken_is_nothing_to_read)
+{
+	char byte;
+
+	if (!self->there)
+		return;
+	ASSERT_EQ(1, send(self->sv[1], "!", 1, MSG_OOB));
+	ASSERT_EQ(1, recv(self->sv[0], &byte, 1, MSG_OOB));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(1, send(self->sv[1], "a", 1, 0));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(1, self->ev[0].data);
+	ASSERT_TRUE(received(self->sv[0], 1));
+	EXPECT_EQ(0, pending(self->kq));
+	EXPECT_TRUE(read_is_vain(self->sv[0]));
+}
+
+TEST_F(unix_oob, that_waits_is_for_except_and_not_for_read)
+{
+	int on = 1;
+
+	if (!self->there)
+		return;
+	ASSERT_EQ(0, add_oob(self->kq, self->sv[0]));
+	ASSERT_EQ(1, send(self->sv[1], "!", 1, MSG_OOB));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_EXCEPT, self->ev[0].filter);
+	EXPECT_EQ(NOTE_OOB, self->ev[0].fflags);
+	/* Unless it is read like any other. */
+	ASSERT_EQ(0, setsockopt(self->sv[0], SOL_SOCKET, SO_OOBINLINE, &on,
+				sizeof(on)));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_EXCEPT, EV_DELETE));
+	ASSERT_EQ(0, change(self->kq, self->sv[0], EVFILT_READ, ADD));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_READ, self->ev[0].filter);
+	EXPECT_EQ(1, self->ev[0].data);
+	EXPECT_TRUE(received(self->sv[0], 1));
+}
+
+TEST_F(unix_oob, that_was_passed_over_is_not_counted)
+{
+	if (!self->there)
+		return;
+	ASSERT_EQ(1, send(self->sv[1], "a", 1, 0));
+	ASSERT_EQ(1, send(self->sv[1], "b", 1, MSG_OOB));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_EQ(1, self->ev[0].data);
+	ASSERT_TRUE(received(self->sv[0], 1));
+	ASSERT_TRUE(read_is_vain(self->sv[0]));
+	EXPECT_EQ(0, pending(self->kq));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(0, self->ev[0].data);
+}
+
+TEST_F(unix_oob, that_was_passed_over_is_not_counted_with_what_follows)
+{
+	if (!self->there)
+		return;
+	ASSERT_EQ(1, send(self->sv[1], "b", 1, MSG_OOB));
+	ASSERT_TRUE(read_is_vain(self->sv[0]));
+	ASSERT_EQ(2, send(self->sv[1], "cd", 2, 0));
+	ASSERT_EQ(1, pending(self->kq));
+	ASSERT_EQ(0, close(self->sv[1]));
+	ASSERT_EQ(1, poll_events(self->kq, self->ev, 8));
+	EXPECT_TRUE(self->ev[0].flags & EV_EOF);
+	EXPECT_EQ(2, self->ev[0].data);
+}
+
+/*
  * TLS in the kernel takes records off TCP, whole. It does not say how much is
  * left of them, but that there is some.
  */
