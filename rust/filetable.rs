@@ -146,10 +146,10 @@ pub(crate) fn has_kqueue(id: FilesId) -> bool {
     found
 }
 
-/// Whether a copy of the table `id` that was made just now may have a kqueue: what another thread has
-/// closed since it was made is still in it, and so is what came back closed. Any context but
-/// interrupts.
-pub(crate) fn may_have_passed_on(id: FilesId) -> bool {
+/// Whether the table `id`, or a copy of it that was made just now, may have a kqueue: one that was not
+/// used yet; and what another thread has closed since the copy was made is still in that, as is what
+/// came back closed. Any context but interrupts.
+pub(crate) fn may_have_any(id: FilesId) -> bool {
     // A file is counted, then its table can be found and it is not counted any more, then it is
     // counted again, and then the table may not be found.
     let left = || LEFT.load(Acquire) != 0;
@@ -475,7 +475,7 @@ impl OwnKqueue {
             if known.map_or(new, |known| Arc::ptr_eq(&known, &table)) {
                 table.add_kqueue(new);
                 self.kq.populate(kq);
-                // In this order: see `may_have_passed_on`.
+                // In this order: see `may_have_any`.
                 LEFT.fetch_sub(1, Release);
                 return self.get().ok_or(EBADF);
             }

@@ -254,7 +254,7 @@ unsafe extern "C" fn kq_probe_fork(
     if child_files.is_null() || parent_files == child_files {
         return;
     }
-    if filetable::may_have_passed_on(FilesId::of(parent_files)) {
+    if filetable::may_have_any(FilesId::of(parent_files)) {
         // Without memory the child keeps a descriptor that every call refuses.
         // SAFETY: The child is alive by this function's requirements.
         let _ = unsafe { task_work::add(child, CloseInherited) };
@@ -296,8 +296,9 @@ unsafe extern "C" fn kq_probe_exec(pid: *mut bindings::pid) {
 /// Called from the probe on that, with preemption off. `file` is alive.
 #[no_mangle]
 unsafe extern "C" fn kq_probe_connect(file: *mut bindings::file, watched: bool) {
-    // A connect may wait, and somebody of this process may come to watch meanwhile.
-    if !watched && !filetable::has_kqueue(FilesId::current()) {
+    // A connect may wait, and somebody of this process may come to watch meanwhile, if it be in a
+    // kqueue that has not been used yet.
+    if !watched && !filetable::may_have_any(FilesId::current()) {
         return;
     }
     // SAFETY: By this function's requirements; we are not in a read, write or lseek.
