@@ -668,7 +668,10 @@ int kq_sock_plain_bytes(struct file *file)
 	int bytes;
 
 	if (!sk || smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
-	    READ_ONCE(sk->sk_err) || sk_is_readable(sk))
+	    READ_ONCE(sk->sk_err))
+		return -1;
+	/* What may be elsewhere is looked for by kq_sock_inq(). */
+	if (unlikely(READ_ONCE(sk->sk_prot)->sock_is_readable))
 		return -1;
 	if (sk->sk_family == AF_UNIX && sk->sk_type == SOCK_STREAM) {
 		if (READ_ONCE(sk->sk_shutdown))
