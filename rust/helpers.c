@@ -571,9 +571,13 @@ static int kq_unix_inq(struct sock *sk)
 	if (!sock_flag(sk, SOCK_URGINLINE))
 		oob = READ_ONCE(unix_sk(sk)->oob_skb);
 	count = READ_ONCE(unix_sk(sk)->inq_len) - !!oob;
-	skb_queue_walk(&sk->sk_receive_queue, skb)
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
 		if (skb != oob)
 			put += skb->len;
+		/* There may be thousands, of a byte each. */
+		if (put >= count)
+			break;
+	}
 	spin_unlock(&sk->sk_receive_queue.lock);
 	return min(count, put);
 #else
@@ -616,7 +620,9 @@ int kq_sock_inq(struct socket *sock, bool *all)
 		value = tcp_inq(sk);
 		bh_unlock_sock(sk);
 		local_bh_enable();
-		*all = value > 0 && !elsewhere && kq_sock_has_tcp_poll(sock);
+		/* It is to the urgent mark only, and 0 before the connection is there. */
+		*all = !elsewhere && kq_sock_has_tcp_poll(sock) &&
+		       !READ_ONCE(tcp_sk(sk)->urg_data) && sk->sk_state != TCP_SYN_RECV;
 	} else if (sk->sk_family != AF_UNIX && READ_ONCE(sk->sk_prot)->ioctl) {
 		ret = READ_ONCE(sk->sk_prot)->ioctl(sk, SIOCINQ, &value);
 		if (ret)

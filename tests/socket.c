@@ -870,6 +870,20 @@ TEST_F(tcp, except_does_not_report_ordinary_data)
 	EXPECT_EQ(0, pending(self->kq));
 }
 
+/* What is in front of the urgent mark is all that TCP counts. */
+TEST_F(tcp, read_lowat_does_not_hold_back_what_is_behind_urgent_data)
+{
+	char many[1000] = "";
+
+	ASSERT_EQ(0, add_lowat(self->kq, self->sv[0], EVFILT_READ, 100));
+	ASSERT_TRUE(sent(self->sv, "a"));
+	ASSERT_EQ(1, send(self->sv[1], "!", 1, MSG_OOB));
+	ASSERT_EQ(sizeof(many), send(self->sv[1], many, sizeof(many), 0));
+	ASSERT_EQ(1, wait_events(self->kq, self->ev, 8));
+	EXPECT_EQ(EVFILT_READ, self->ev[0].filter);
+	EXPECT_LE(1, self->ev[0].data);
+}
+
 TEST_F(tcp, except_ends_a_wait)
 {
 	struct waiter w = { .kq = self->kq };
