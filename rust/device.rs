@@ -405,7 +405,7 @@ fn create(args: &KqueueCreate) -> Result<usize> {
     };
     let fd = FileDescriptorReservation::get_unused_fd_flags(cloexec)?;
     let open = OpenKqueue::new(flavour)?;
-    // It will have a descriptor, and no other file of the kind.
+    // No need to wait for its first use: it gets a descriptor, whose close will come.
     open.get()?;
     let open = open.into_foreign();
     // SAFETY: The operations are static, and what they expect as private data is passed.

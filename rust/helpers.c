@@ -603,7 +603,7 @@ static bool kq_sock_has_tcp_poll(struct socket *sock)
 int kq_sock_inq(struct socket *sock, bool *all)
 {
 	struct sock *sk = sock->sk;
-	/* What BPF has sent here, or TLS has taken off TCP, is in no count. */
+	/* What BPF has sent here, or TLS has taken off TCP, is in no count that is asked here. */
 	bool elsewhere = sk_is_readable(sk);
 	int ret, value = 0;
 

@@ -607,6 +607,7 @@ struct sleeper {
 	atomic_int tid;
 	atomic_bool done;
 	pthread_t thread;
+	unsigned int events;	/* what an epoll is for */
 };
 
 static void *poll_main(void *arg)
@@ -724,10 +725,10 @@ static void *poll_for_nothing(void *arg)
 	return NULL;
 }
 
-static void *epoll_for_nothing(void *arg)
+static void *epoll_as_told(void *arg)
 {
 	struct sleeper *s = arg;
-	struct epoll_event ev = { };
+	struct epoll_event ev = { .events = s->events };
 	int epfd = epoll_create1(0);
 
 	epoll_ctl(epfd, EPOLL_CTL_ADD, s->kq, &ev);
@@ -747,7 +748,7 @@ TEST_F(core, closing_it_wakes_who_polls_for_nothing)
 	ASSERT_EQ(0, unix_pair(sv));
 	ASSERT_EQ(0, send_fd(sv[0], self->kq));
 	ASSERT_EQ(0, pthread_create(&s[0].thread, NULL, poll_for_nothing, &s[0]));
-	ASSERT_EQ(0, pthread_create(&s[1].thread, NULL, epoll_for_nothing, &s[1]));
+	ASSERT_EQ(0, pthread_create(&s[1].thread, NULL, epoll_as_told, &s[1]));
 	for (i = 0; i < 2; i++) {
 		ASSERT_TRUE(EVENTUALLY(s[i].tid && asleep_in(s[i].tid, -1)));
 	}
@@ -762,20 +763,6 @@ TEST_F(core, closing_it_wakes_who_polls_for_nothing)
 	close(sv[1]);
 }
 
-static void *epoll_exclusively(void *arg)
-{
-	struct sleeper *s = arg;
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE };
-	int epfd = epoll_create1(0);
-
-	epoll_ctl(epfd, EPOLL_CTL_ADD, s->kq, &ev);
-	s->tid = gettid();
-	s->result = epoll_wait(epfd, &ev, 1, -1) == 1 ? (int)ev.events : -EIO;
-	s->done = true;
-	close(epfd);
-	return NULL;
-}
-
 /* The end is for all of those, of whom an event wakes one. */
 TEST_F(core, closing_it_wakes_all_who_poll_exclusively)
 {
@@ -786,7 +773,8 @@ TEST_F(core, closing_it_wakes_all_who_poll_exclusively)
 	ASSERT_EQ(0, send_fd(sv[0], self->kq));
 	for (i = 0; i < 3; i++) {
 		s[i].kq = self->kq;
-		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, epoll_exclusively, &s[i]));
+		s[i].events = EPOLLIN | EPOLLEXCLUSIVE;
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, epoll_as_told, &s[i]));
 		ASSERT_TRUE(EVENTUALLY(s[i].tid && asleep_in(s[i].tid, -1)));
 	}
 	ASSERT_EQ(0, close(self->kq));

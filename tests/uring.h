@@ -6,6 +6,8 @@
 #define URING_H
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -36,6 +38,12 @@ static inline int uring_setup(struct uring *u)
 		    MAP_SHARED | MAP_POPULATE, u->fd, IORING_OFF_SQES);
 	u->sqes = sqes;
 	return u->ring == MAP_FAILED || sqes == MAP_FAILED ? -errno : 0;
+}
+
+/* Of what uring_setup() says: the kernel has none, or none for us. */
+static inline bool uring_is_missing(int error)
+{
+	return error == -ENOSYS || error == -EPERM;
 }
 
 static inline unsigned int *uring_at(struct uring *u, unsigned int offset)
@@ -90,7 +98,7 @@ static inline int uring_reserve(struct uring *u, unsigned int files)
 static inline int uring_open(struct uring *u, const char *path, int flags, unsigned int slot)
 {
 	const struct io_uring_sqe sqe = {
-		.opcode = IORING_OP_OPENAT, .fd = -100 /* AT_FDCWD */,
+		.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD,
 		.addr = (uintptr_t)path, .open_flags = flags, .file_index = slot + 1,
 	};
 
